@@ -1,0 +1,85 @@
+# One front door. Every target creates what it needs.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+MACHINES ?= a10
+BUILD := .build
+VENV := $(BUILD)/venv
+BIN := $(VENV)/bin
+LINK := $(BUILD)/collections/ansible_collections/katagpu/cluster
+# The virtual environment first, so that Ansible, its lookups and our scripts all use the same tools.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export PYTHONDONTWRITEBYTECODE := 1
+LAB := $(BIN)/python -m tests.lab
+STAGE := $(BIN)/python tests/stages.py
+
+.PHONY: help
+help: ## Show the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/.ready: requirements.txt requirements-dev.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else "setup: Python 3.11 or newer is needed, %s is %d.%d. Set PYTHON=..." % (sys.executable, v[0], v[1]))'
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "setup: the Python module venv is missing. On Debian: apt-get install python3-venv"; exit 1; }
+	@echo "setup | virtual environment in $(VENV) (about two minutes)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+$(LINK):
+	@mkdir -p $(dir $(LINK))
+	@ln -sfn "$(CURDIR)" $(LINK)
+
+.PHONY: setup
+setup: $(VENV)/.ready $(LINK) ## Virtual environment, collections, and the link that makes katagpu.cluster found
+
+.PHONY: packages
+packages: ## Install the Debian packages that the lab needs (root or sudo)
+	@tests/lab/install_packages
+
+.PHONY: lab-up
+lab-up: setup packages ## Start the lab: control plane, stand-ins and MACHINES="a10 workstation"
+	@$(LAB) up --machines $(MACHINES)
+
+.PHONY: lab-down
+lab-down: setup ## Stop the lab and forget its machines (caches stay)
+	@$(LAB) down
+
+.PHONY: lab-status
+lab-status: setup ## Show what runs in the lab
+	@$(LAB) status
+
+.PHONY: demo
+demo: lab-up ## Provision the lab with playbooks/site.yml and print the report
+	@tests/lab/demo
+
+.PHONY: check
+check: setup ## The quick part: lint, types, unit and contract tests (under 2 minutes)
+	@$(STAGE) check
+
+.PHONY: lint
+lint: setup ## Linters only
+	@$(STAGE) lint
+
+.PHONY: sanity
+sanity: setup ## ansible-test sanity
+	@$(STAGE) sanity
+
+.PHONY: test
+test: setup packages ## Everything: check, sanity, build, and the end-to-end run on the lab
+	@$(STAGE) test
+
+.PHONY: molecule
+molecule: lab-up ## The molecule scenarios against the running lab
+	@$(STAGE) molecule
+
+.PHONY: build
+build: setup ## Build the collection tarball into .build/dist
+	@mkdir -p $(BUILD)/dist
+	@$(BIN)/ansible-galaxy collection build --force --output-path $(BUILD)/dist
+
+.PHONY: clean
+clean: ## Remove what make created here (not the caches of the lab)
+	@if [ -x $(BIN)/python ]; then $(LAB) down || true; fi
+	@rm -rf $(BUILD)

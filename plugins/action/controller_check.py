@@ -1,0 +1,125 @@
+# Copyright (c) 2026, katagpu contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from collections.abc import Mapping
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.katagpu.cluster.plugins.module_utils._errors import KatagpuError
+from ansible_collections.katagpu.cluster.plugins.plugin_utils import _controller, _releases
+from ansible_collections.katagpu.cluster.plugins.plugin_utils._arguments import release_of
+from ansible_collections.katagpu.cluster.plugins.plugin_utils._findings import BLOCK, Finding
+
+ARGUMENTS: dict[str, Any] = {
+    "kata_nodes": {"type": "list", "elements": "str", "default": []},
+    "container_nodes": {"type": "list", "elements": "str", "default": []},
+    "release": {"type": "raw"},
+    "releases": {"type": "dict", "default": {}},
+    "accepted": {"type": "raw"},
+    "tools": {"type": "list", "elements": "str", "default": ["helm", "kubectl|kustomize"]},
+    "manifest_operator_ref": {"type": "str"},
+    "manifest_runtime_ref": {"type": "str"},
+    "default_workload": {"type": "str"},
+    "vfio_owner": {"type": "str"},
+    "serial": {"type": "raw", "default": 1},
+    "serial_consent": {"type": "bool", "default": False},
+    "known": {"type": "list", "elements": "str", "default": []},
+    "required_python": {"type": "list", "elements": "str", "default": ["kubernetes", "jmespath", "yaml"]},
+    "fail": {"type": "bool", "default": True},
+}
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    """Collects every mistake of inventory and controller, so that they are corrected in one go."""
+
+    _supports_check_mode = True
+    _requires_connection = False
+
+    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        variables = task_vars or {}
+        result: dict[str, Any] = super().run(tmp, variables)
+        _validation, arguments = self.validate_argument_spec(ARGUMENTS)
+        kata, container = arguments["kata_nodes"], arguments["container_nodes"]
+        release, refusals = _release(arguments)
+        operator = release.get("coco_operator") or {}
+        refs = [arguments[f"manifest_{name}"] or operator.get(name) for name in ("operator_ref", "runtime_ref")]
+        remote = _controller.remote(refs, os.path.isdir)
+        wanted = [*arguments["tools"], *(["git"] if remote else [])]
+        known, roles = _controller.known_variables()
+        findings = [
+            *_controller.targets(kata, container),
+            *refusals,
+            *_controller.acceptances(arguments["accepted"] or []),
+            *_controller.choices(_choices(arguments, variables)),
+            *_controller.misspelt(_variables(variables), {*known, *arguments["known"]}, roles),
+            *_controller.tools(wanted, {name: _installed(name) for entry in wanted for name in entry.split("|")}),
+            *_controller.packages(
+                name for name in arguments["required_python"] if importlib.util.find_spec(name) is None
+            ),
+            *_controller.serial_width(arguments["serial"], arguments["serial_consent"], len(kata)),
+        ]
+        messages = [finding.message() for finding in findings if finding.stops]
+        if messages and arguments["fail"]:
+            # Ansible prints the result of a failed task: each finding once is enough.
+            msg = "The run was not started. Nothing was changed.\n" + "\n".join(messages)
+            return {**result, "failed": True, "changed": False, "msg": msg}
+        result.update(
+            changed=False,
+            findings=[finding.as_dict() for finding in findings],
+            summary={"blocked": bool(messages), "messages": messages},
+        )
+        return result
+
+
+def _installed(name: str) -> bool:
+    return shutil.which(name) is not None
+
+
+def _release(arguments: Mapping[str, Any]) -> tuple[dict[str, Any], list[Finding]]:
+    try:
+        release = release_of(arguments["release"], arguments["releases"])
+        refusal = _releases.refusal(release, _releases.load(arguments["releases"]))
+    except KatagpuError as error:
+        return {}, [Finding("release", BLOCK, str(error))]
+    if not refusal:
+        return release, []
+    return release, [Finding("release", BLOCK, refusal, fix="set katagpu_release to a supported release.")]
+
+
+def _choices(arguments: Mapping[str, Any], variables: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The value of the play, and where hosts have a plain value of their own, that."""
+    values: dict[str, dict[str, Any]] = {
+        name: {"": arguments[name.removeprefix(_controller.PREFIX)]} for name in _controller.CHOICES
+    }
+    for host, own in _sources(variables).items():
+        for name, by_host in values.items():
+            value = own.get(name)
+            if isinstance(value, str) and "{{" not in value and value != by_host[""]:
+                by_host[host] = value
+    return values
+
+
+def _variables(task_vars: Mapping[str, Any]) -> dict[str, set[str]]:
+    """Names only: values stay untouched, they may be secrets or templates that cannot be rendered here."""
+    names: dict[str, set[str]] = {}
+    for source, variables in {"this play": task_vars, **_sources(task_vars)}.items():
+        for name in variables:
+            names.setdefault(str(name), set()).add(source)
+    return {name: (hosts - {"this play"}) or hosts for name, hosts in names.items()}
+
+
+def _sources(task_vars: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The variables of each host, not rendered."""
+    hostvars: Any = task_vars.get("hostvars")
+    found: dict[str, Mapping[str, Any]] = {}
+    for host in hostvars or ():
+        variables = hostvars.raw_get(host) if hasattr(hostvars, "raw_get") else dict(hostvars)[host]
+        if isinstance(variables, Mapping):
+            found[str(host)] = variables
+    return found

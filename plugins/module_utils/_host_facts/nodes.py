@@ -1,0 +1,109 @@
+# Copyright (c) 2026, katagpu contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the node runs with: device nodes, kubelet, containerd, CDI and artifacts. Text is handed over unparsed."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Iterable, List, Optional
+
+from ansible_collections.katagpu.cluster.plugins.module_utils._root import HostRoot
+
+_DEVICES = ("/dev/kvm", "/dev/vhost-vsock", "/dev/vhost-net", "/dev/iommu")
+_KUBELET_CONFIGS = (
+    "/var/lib/kubelet/config.yaml",
+    "/etc/kubernetes/kubelet/config.json",
+    "/etc/kubernetes/kubelet-config.yaml",
+    "/var/lib/rancher/rke2/agent/etc/kubelet.conf.d/00-rke2-defaults.conf",
+    "/var/lib/rancher/k3s/agent/etc/kubelet.conf.d/00-k3s-defaults.conf",
+)
+_KUBELET_FLAGS = (
+    "/var/lib/kubelet/kubeadm-flags.env",
+    "/etc/default/kubelet",
+    "/etc/sysconfig/kubelet",
+    "/etc/systemd/system/kubelet.service.d/10-kubeadm.conf",
+    "/usr/lib/systemd/system/kubelet.service.d/10-kubeadm.conf",
+)
+_CONTAINERD_CONFIGS = (
+    "/etc/containerd/config.toml",
+    "/var/lib/rancher/k3s/agent/etc/containerd/config.toml",
+    "/var/lib/rancher/rke2/agent/etc/containerd/config.toml",
+    "/etc/k0s/containerd.toml",
+    "/var/snap/microk8s/current/args/containerd.toml",
+)
+_CONTAINERD_DROP_INS = ("/etc/containerd/conf.d", "/etc/containerd/config.d")
+_CDI = ("/etc/cdi", "/var/run/cdi")
+_FILE = 32 * 1024
+_FOLDER = 64
+
+
+def read_devices(root: HostRoot) -> Dict[str, Any]:
+    devices: Dict[str, Any] = {path: root.exists(path) for path in _DEVICES}
+    devices["/dev/vfio"] = [name for name in root.list("/dev/vfio") if name not in ("vfio", "devices")]
+    devices["/dev/vfio/devices"] = root.list("/dev/vfio/devices")
+    return devices
+
+
+def read_kubelet(root: HostRoot) -> Dict[str, Any]:
+    path = _first(root, _KUBELET_CONFIGS)
+    return {
+        "config_path": path,
+        "config": root.read(path, _FILE) if path else None,
+        "flags": _texts(root, _KUBELET_FLAGS),
+    }
+
+
+def read_containerd(root: HostRoot) -> Dict[str, Any]:
+    drop_ins: Dict[str, str] = {}
+    for folder in _CONTAINERD_DROP_INS:
+        drop_ins.update(_folder(root, folder, (".toml",)))
+    return {
+        "configs": _texts(root, _CONTAINERD_CONFIGS),
+        "drop_ins": drop_ins,
+        "socket": root.exists("/run/containerd/containerd.sock"),
+    }
+
+
+def read_cdi(root: HostRoot) -> Dict[str, str]:
+    """One folder where the other is a link to it: a file is listed under the first name it has."""
+    specs: Dict[str, str] = {}
+    seen = set()
+    for folder in _CDI:
+        real = root.resolve(folder)
+        if real is None or real in seen:
+            continue
+        seen.add(real)
+        specs.update(_folder(root, folder, (".json", ".yaml", ".yml")))
+    return specs
+
+
+def read_artifacts(root: HostRoot, folders: Iterable[str]) -> Dict[str, Optional[List[str]]]:
+    """Names below each folder, two levels deep as kata-manager lays them out; nothing where the folder is absent."""
+    found: Dict[str, Optional[List[str]]] = {}
+    for folder in folders:
+        if not root.is_dir(folder):
+            found[folder] = None
+            continue
+        names: List[str] = []
+        for name in root.list(folder)[:_FOLDER]:
+            child = f"{folder.rstrip('/')}/{name}"
+            if root.is_dir(child):
+                names.extend(f"{name}/{inner}" for inner in root.list(child)[:_FOLDER])
+            else:
+                names.append(name)
+        found[folder] = names
+    return found
+
+
+def _first(root: HostRoot, paths: Iterable[str]) -> Optional[str]:
+    return next((path for path in paths if root.exists(path)), None)
+
+
+def _texts(root: HostRoot, paths: Iterable[str]) -> Dict[str, str]:
+    texts = {path: root.read(path, _FILE) for path in paths}
+    return {path: text for path, text in texts.items() if text is not None}
+
+
+def _folder(root: HostRoot, folder: str, endings: tuple[str, ...]) -> Dict[str, str]:
+    names = [name for name in root.list(folder) if name.endswith(endings)][:_FOLDER]
+    return _texts(root, [f"{folder}/{name}" for name in names])

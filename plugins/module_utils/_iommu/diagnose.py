@@ -1,0 +1,254 @@
+# Copyright (c) 2026, katagpu contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether the IOMMU is on, layer by layer: CPU, firmware, kernel, groups; and what would turn it on."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+
+from ansible_collections.katagpu.cluster.plugins.module_utils._boot import tokens
+from ansible_collections.katagpu.cluster.plugins.module_utils._iommu import remapping
+
+ACTIVE = "active"
+OFF_IN_KERNEL = "off_in_kernel"
+OFF_IN_FIRMWARE = "off_in_firmware"
+UNSUPPORTED = "unsupported"
+
+_TABLE_OF = {"intel": "DMAR", "amd": "IVRS", "arm": "IORT"}
+# A hypervisor can offer any IOMMU with any CPU, so the table decides which arguments count.
+_VENDOR_OF_TABLE = {table: vendor for vendor, table in _TABLE_OF.items()}
+_NAME_OF = {
+    "intel": "VT-d (Intel Virtualization Technology for Directed I/O)",
+    "amd": "AMD-Vi (IOMMU, on some boards under NBIO or AMD CBS)",
+    "arm": "the SMMU",
+}
+
+
+class _Verdict(NamedTuple):
+    """C(causes) are ids of the failure catalogue, in the order of C(reasons)."""
+
+    state: str
+    reasons: Tuple[Tuple[str, str], ...] = ()
+    remedies: Tuple[str, ...] = ()
+    wanted: Tuple[str, ...] = ()
+    contradicting: Tuple[str, ...] = ()
+
+
+def diagnose(facts: Mapping[str, Any]) -> Dict[str, Any]:
+    """The goal is working groups and not a token on the command line; so nothing is wanted where they are there."""
+    line = tokens.parse(facts.get("kernel_arguments") or "")
+    groups = real_groups(facts)
+    remapped = remapping.state(facts)
+    verdict = _active(facts, line, remapped) if groups else _off(facts, line)
+    warnings = _warnings(line)
+    return {
+        "state": verdict.state,
+        "causes": [cause for cause, _text in verdict.reasons] + [cause for cause, _text in warnings],
+        "reasons": [text for _cause, text in verdict.reasons] + [text for _cause, text in warnings],
+        "remedies": list(verdict.remedies),
+        "cpu_vendor": facts.get("cpu_vendor") or "",
+        "firmware_tables": list(facts.get("firmware_tables") or []),
+        "units": list(facts.get("units") or []),
+        "group_count": len(groups),
+        "interrupt_remapping": remapped,
+        "kernel_arguments": str(line),
+        "virtualization": facts.get("virtualization") or "",
+        "wanted_arguments": list(verdict.wanted),
+        "contradicting_arguments": list(verdict.contradicting),
+        "reboot_would_help": bool(verdict.wanted or verdict.contradicting),
+    }
+
+
+def real_groups(facts: Mapping[str, Any]) -> List[str]:
+    """Groups that an IOMMU made; vfio's mode without an IOMMU makes some of its own, which isolate nothing."""
+    groups: Mapping[str, Any] = facts.get("groups") or {}
+    return [name for name, group in groups.items() if group.get("name") != "vfio-noiommu"]
+
+
+def _active(facts: Mapping[str, Any], line: tokens.CommandLine, remapped: Optional[bool]) -> _Verdict:
+    if remapped is not False:
+        return _Verdict(ACTIVE)
+    if _last_word(line, "intremap", ("on", "off")) == "off":
+        return _Verdict(
+            ACTIVE,
+            (("A12", "Interrupt remapping is off, because the kernel argument intremap=off turns it off."),),
+            ("Let intremap=on have the last word on the kernel command line and reboot.",),
+            wanted=("intremap=on",),
+        )
+    return _Verdict(
+        ACTIVE,
+        (("A12", "Interrupt remapping is off, so vfio refuses devices unless unsafe interrupts are allowed."),),
+        (
+            "Enable interrupt remapping (on some boards x2APIC) in the firmware; "
+            "do not set allow_unsafe_interrupts on a host that runs other people's pods.",
+        ),
+    )
+
+
+def _off(facts: Mapping[str, Any], line: tokens.CommandLine) -> _Verdict:
+    tables = list(facts.get("firmware_tables") or [])
+    vendor = _iommu_vendor(facts.get("cpu_vendor") or "", tables)
+    if vendor not in _TABLE_OF:
+        return _Verdict(
+            UNSUPPORTED,
+            (("A02", f"The CPU vendor {vendor or 'unknown'} is none whose IOMMU is known here (Intel, AMD, Arm)."),),
+            ("Use a host with an Intel, AMD or Arm CPU that has an IOMMU.",),
+        )
+    if not facts.get("acpi", True) and _values(line, "acpi")[-1:] == ["off"]:
+        return _Verdict(
+            UNSUPPORTED,
+            (("A04", "The kernel argument acpi=off hides the firmware's tables, and with them every IOMMU."),),
+            ("Find out why acpi=off was set, remove it by hand and reboot; then look again.",),
+        )
+    vendor = _VENDOR_OF_TABLE.get(next((table for table in tables if table in _VENDOR_OF_TABLE), ""), vendor)
+    if "VIOT" in tables and _TABLE_OF[vendor] not in tables:
+        return _Verdict(
+            OFF_IN_KERNEL,
+            (("A18", "The hypervisor offers a virtio IOMMU (table VIOT), and this kernel does not use it."),),
+            ("Boot a kernel that has the driver virtio_iommu built in, or give the machine an emulated IOMMU.",),
+        )
+    if _TABLE_OF[vendor] not in tables or (vendor == "arm" and facts.get("iort_smmu_nodes") == 0):
+        return _without_table(facts, vendor, tables)
+    return {"intel": _intel_off, "amd": _amd_off, "arm": _arm_off}[vendor](facts, line)
+
+
+def _iommu_vendor(cpu_vendor: str, tables: Sequence[str]) -> str:
+    """The table says which IOMMU there is; an emulated machine can have a CPU of one vendor and the IOMMU of another."""
+    published = [vendor for vendor, table in _TABLE_OF.items() if table in tables]
+    return published[0] if len(published) == 1 else cpu_vendor
+
+
+def _without_table(facts: Mapping[str, Any], vendor: str, tables: Sequence[str]) -> _Verdict:
+    table = _TABLE_OF[vendor]
+    missing = "IORT names no SMMU" if table in tables else f"there is no {table} table"
+    if _is_guest(facts):
+        hypervisor = facts.get("virtualization") or "a hypervisor"
+        return _Verdict(
+            UNSUPPORTED,
+            (("A18", f"This host is itself a virtual machine ({hypervisor}) without a virtual IOMMU: {missing}."),),
+            (
+                "Use bare metal, or have the hypervisor offer a virtual IOMMU and nested virtualisation; "
+                "neither a kernel argument nor a reboot will help.",
+            ),
+        )
+    return _Verdict(
+        OFF_IN_FIRMWARE,
+        (("A02", f"The firmware publishes no IOMMU: {missing} in /sys/firmware/acpi/tables."),),
+        (f"Enable {_NAME_OF[vendor]} in the firmware setup or through the BMC; a kernel argument will not help.",),
+    )
+
+
+def _is_guest(facts: Mapping[str, Any]) -> bool:
+    return bool(facts.get("virtualization")) or "hypervisor" in (facts.get("cpu_flags") or [])
+
+
+def _intel_off(facts: Mapping[str, Any], line: tokens.CommandLine) -> _Verdict:
+    contradicting, replacements = _global_off(line)
+    switch = _last_word(line, "intel_iommu", ("on", "off"))
+    options: Mapping[str, str] = facts.get("kernel_options") or {}
+    default_on = options.get("CONFIG_INTEL_IOMMU_DEFAULT_ON") == "y"
+    reasons = [("A04", _contradicts(token)) for token in contradicting]
+    wanted = list(replacements)
+    if options.get("CONFIG_INTEL_IOMMU", "y") != "y":
+        return _no_driver("CONFIG_INTEL_IOMMU", facts)
+    if switch == "off":
+        reasons.append(("A04", "The last value of intel_iommu on the kernel command line is off."))
+        wanted.append("intel_iommu=on")
+    elif switch is None and not default_on:
+        # Without the kernel's configuration at hand the argument is asked for as well: it is harmless where it is the default.
+        reasons.append(("A01", "The kernel does not turn VT-d on by itself, and intel_iommu=on is not set."))
+        wanted.append("intel_iommu=on")
+    if not reasons:
+        return _refused_by_kernel("DMAR", "DMAR: ")
+    return _kernel_verdict(reasons, wanted, contradicting)
+
+
+def _amd_off(facts: Mapping[str, Any], line: tokens.CommandLine) -> _Verdict:
+    """AMD-Vi is on by default; C(amd_iommu) has no value that turns it on, so none is ever wanted."""
+    contradicting, wanted = _global_off(line)
+    contradicting += [item.text for item in line.kernel_tokens if item.key == "amd_iommu" and "off" in _items(item)]
+    reasons = [("A04", _contradicts(token)) for token in contradicting]
+    if (facts.get("kernel_options") or {}).get("CONFIG_AMD_IOMMU", "y") != "y":
+        return _no_driver("CONFIG_AMD_IOMMU", facts)
+    if not reasons:
+        return _refused_by_kernel("IVRS", "AMD-Vi: ")
+    return _kernel_verdict(reasons, wanted, contradicting)
+
+
+def _arm_off(facts: Mapping[str, Any], _line: tokens.CommandLine) -> _Verdict:
+    """The SMMU drivers read none of the x86 arguments; they are on whenever firmware describes the hardware."""
+    if (facts.get("kernel_options") or {}).get("CONFIG_ARM_SMMU_V3", "y") == "n":
+        return _no_driver("CONFIG_ARM_SMMU_V3", facts)
+    return _refused_by_kernel("IORT", "arm-smmu")
+
+
+def _kernel_verdict(
+    reasons: Sequence[Tuple[str, str]], wanted: Sequence[str], contradicting: Sequence[str]
+) -> _Verdict:
+    remedies = []
+    if contradicting:
+        remedies.append(
+            f"Remove {' '.join(contradicting)} from the kernel command line; no later argument overrides it."
+        )
+    if wanted:
+        remedies.append(f"Add {' '.join(wanted)} at the end of the kernel command line.")
+    remedies.append("Reboot.")
+    return _Verdict(OFF_IN_KERNEL, tuple(reasons), tuple(remedies), tuple(wanted), tuple(dict.fromkeys(contradicting)))
+
+
+def _no_driver(option: str, facts: Mapping[str, Any]) -> _Verdict:
+    release = facts.get("kernel_release") or "in use"
+    return _Verdict(
+        OFF_IN_KERNEL,
+        (("A01", f"The kernel {release} was built without {option}."),),
+        ("Install and boot the distribution's general kernel (not a cloud or minimal one), then look again.",),
+    )
+
+
+def _refused_by_kernel(table: str, prefix: str) -> _Verdict:
+    return _Verdict(
+        OFF_IN_KERNEL,
+        (
+            (
+                "A01",
+                f"The firmware publishes {table} and no argument turns the IOMMU off, yet the kernel made no groups.",
+            ),
+        ),
+        (f"Look for '{prefix}' in the kernel's log (journalctl -k -b); a firmware update is the usual answer.",),
+    )
+
+
+def _global_off(line: tokens.CommandLine) -> Tuple[List[str], List[str]]:
+    """C(iommu=off) is never taken back by a later value, so the token must go; its other values are kept in a new one."""
+    found = [item for item in line.kernel_tokens if item.key == "iommu" and "off" in _items(item)]
+    rest = [",".join(value for value in _items(item) if value != "off") for item in found]
+    return [item.text for item in found], [f"iommu={value}" for value in rest if value]
+
+
+def _contradicts(token: str) -> str:
+    return f"The kernel argument {token} turns the IOMMU off."
+
+
+def _items(item: tokens.Token) -> List[str]:
+    return (item.value or "").split(",")
+
+
+def _values(line: tokens.CommandLine, key: str) -> List[str]:
+    return [value for item in line.kernel_tokens if item.key == key for value in _items(item)]
+
+
+def _last_word(line: tokens.CommandLine, key: str, words: Sequence[str]) -> Optional[str]:
+    found = [value for value in _values(line, key) if value in words]
+    return found[-1] if found else None
+
+
+def _warnings(line: tokens.CommandLine) -> List[Tuple[str, str]]:
+    """Arguments that make groups look better isolated than they are."""
+    found = [item.text for item in line.kernel_tokens if item.key == "pcie_acs_override"]
+    found += [
+        item.text
+        for item in line.kernel_tokens
+        if item.key == "pci" and any(part in (item.value or "") for part in ("disable_acs_redir=", "config_acs="))
+    ]
+    return [("A09", f"The kernel argument {text} weakens the isolation between IOMMU groups.") for text in found]

@@ -1,0 +1,111 @@
+# Copyright (c) 2026, katagpu contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""File access below one root, so that every reader and writer also works on a copied tree."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from typing import List, Optional
+
+READ_LIMIT = 256 * 1024
+
+
+class HostRoot:
+    """Paths are given as on the host (C(/sys/...)) and looked up below C(root)."""
+
+    def __init__(self, root: str = "/") -> None:
+        self.root = os.path.abspath(root)
+
+    @property
+    def is_live(self) -> bool:
+        """Whether this is the running system and not a copied tree."""
+        return self.root == "/"
+
+    def path(self, absolute: str) -> str:
+        if self.is_live:
+            return absolute
+        return os.path.join(self.root, absolute.lstrip("/"))
+
+    def inside(self, real_path: str) -> str:
+        """The host's view of a path of this machine."""
+        if self.is_live:
+            return real_path
+        return "/" + os.path.relpath(real_path, self.root)
+
+    def read_bytes(self, absolute: str, limit: int = READ_LIMIT) -> Optional[bytes]:
+        """Up to C(limit) bytes, or nothing where the file is absent or cannot be read."""
+        try:
+            with open(self.path(absolute), "rb") as handle:
+                return handle.read(limit)
+        except OSError:
+            return None
+
+    def read(self, absolute: str, limit: int = READ_LIMIT) -> Optional[str]:
+        data = self.read_bytes(absolute, limit)
+        return None if data is None else data.decode("utf-8", "replace")
+
+    def read_line(self, absolute: str) -> Optional[str]:
+        text = self.read(absolute, 4096)
+        return None if text is None else text.strip()
+
+    def list(self, absolute: str) -> List[str]:
+        """Sorted names, none where the folder is absent."""
+        try:
+            return sorted(os.listdir(self.path(absolute)))
+        except OSError:
+            return []
+
+    def exists(self, absolute: str) -> bool:
+        return os.path.exists(self.path(absolute))
+
+    def is_dir(self, absolute: str) -> bool:
+        return os.path.isdir(self.path(absolute))
+
+    def link_name(self, absolute: str) -> Optional[str]:
+        """The last part of what a symbolic link points to, as sysfs uses them for drivers and groups."""
+        try:
+            return os.path.basename(os.readlink(self.path(absolute)))
+        except OSError:
+            return None
+
+    def resolve(self, absolute: str) -> Optional[str]:
+        """The canonical path, as the host sees it, or nothing where it does not exist."""
+        real = os.path.realpath(self.path(absolute))
+        return self.inside(real) if os.path.exists(real) else None
+
+    def mode(self, absolute: str) -> Optional[int]:
+        try:
+            return stat.S_IMODE(os.stat(self.path(absolute)).st_mode)
+        except OSError:
+            return None
+
+    def write_atomic(self, absolute: str, text: str, mode: int = 0o644) -> None:
+        """Writes beside the target and renames; an existing file keeps its mode and owner."""
+        target = self.path(absolute)
+        folder = os.path.dirname(target)
+        os.makedirs(folder, mode=0o755, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=".katagpu-", dir=folder)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as stream:
+                stream.write(text)
+                stream.flush()
+                os.fsync(stream.fileno())
+            try:
+                before = os.stat(target)
+                os.chmod(temporary, stat.S_IMODE(before.st_mode))
+                os.chown(temporary, before.st_uid, before.st_gid)
+            except FileNotFoundError:
+                os.chmod(temporary, mode)
+            os.rename(temporary, target)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+
+    def remove(self, absolute: str) -> None:
+        try:
+            os.unlink(self.path(absolute))
+        except FileNotFoundError:
+            pass

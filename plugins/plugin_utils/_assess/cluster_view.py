@@ -1,0 +1,78 @@
+# Copyright (c) 2026, katagpu contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A cluster as it is judged: what was read, what the inventory names, what the release says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+PREVIEW = 8
+
+
+@dataclass(frozen=True)
+class ClusterView:
+    """C(named) are the nodes of the inventory with their role and what is known of their hosts."""
+
+    facts: Mapping[str, Any]
+    named: Mapping[str, Mapping[str, Any]]
+    release: Mapping[str, Any]
+    default_workload: str = "container"
+    helm: tuple[Mapping[str, Any], ...] = ()
+    # Nothing where the eligible nodes have not been decided yet.
+    eligible: frozenset[str] | None = None
+    # Consent to keep the operator off nodes that are not eligible.
+    protect: bool = False
+
+    @cached_property
+    def nodes(self) -> Mapping[str, Mapping[str, Any]]:
+        nodes: Mapping[str, Mapping[str, Any]] = self.facts["nodes"]
+        return nodes
+
+    @cached_property
+    def missing(self) -> list[str]:
+        return sorted(name for name in self.named if name not in self.nodes)
+
+    @cached_property
+    def kata(self) -> list[str]:
+        return [name for name in self.named if name in self.nodes and self.named[name].get("role") == "kata"]
+
+    @cached_property
+    def container(self) -> list[str]:
+        return [name for name in self.named if name in self.nodes and self.named[name].get("role") != "kata"]
+
+    def is_gpu_node(self, name: str) -> bool:
+        node = self.nodes[name]
+        keys = [*self.release["labels"]["nfd_gpu"], self.release["labels"]["gpu_present"]]
+        return any(node["labels"].get(key) == "true" for key in keys) or bool(node["capacity"])
+
+    @cached_property
+    def foreign_gpu_nodes(self) -> list[str]:
+        return sorted(
+            name
+            for name in self.nodes
+            if name not in self.named and self.is_gpu_node(name) and not self.operands_off(name)
+        )
+
+    @property
+    def operands_off_key(self) -> str:
+        return str(self.release["labels"]["operands_off"])
+
+    def operands_off(self, name: str) -> bool:
+        return bool(self.nodes[name]["labels"].get(self.operands_off_key) == "false")
+
+    def gpu_pods_on(self, name: str) -> list[str]:
+        return [f"{pod['namespace']}/{pod['name']}" for pod in self.facts["gpu_pods"] if pod["node"] == name]
+
+    @cached_property
+    def installed(self) -> bool:
+        """Whether a GPU Operator is there already, and so has labelled what it labels."""
+        return bool(self.facts["cluster_policies"])
+
+
+def some(names: list[str]) -> str:
+    more = f" and {len(names) - PREVIEW} more" if len(names) > PREVIEW else ""
+    return ", ".join(names[:PREVIEW]) + more

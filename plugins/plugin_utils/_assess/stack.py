@@ -1,0 +1,126 @@
+# Copyright (c) 2026, katagpu contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which stack the cluster has already, and whether something unfinished is in the way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.katagpu.cluster.plugins.plugin_utils import _helm
+from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess.cluster_view import ClusterView, some
+from ansible_collections.katagpu.cluster.plugins.plugin_utils._findings import BLOCK, WARN, Finding
+
+
+def generation(view: ClusterView) -> dict[str, Any]:
+    """Which stack the cluster has, from what only that stack leaves."""
+    evidence = []
+    charts = {item["version"] for item in view.facts["helm_releases"] if item["chart"] == "gpu-operator"}
+    charts |= {
+        policy["chart"].removeprefix("gpu-operator-")
+        for policy in view.facts["cluster_policies"].values()
+        if policy["chart"].startswith("gpu-operator-")
+    }
+    kata_deploy = any(item["managed_by"] == "kata-deploy" for item in view.facts["runtime_classes"].values())
+    evidence += [f"chart gpu-operator {version}" for version in sorted(charts)]
+    evidence += [f"CcRuntime {name}" for name in sorted(view.facts["cc_runtimes"])]
+    evidence += ["RuntimeClasses of kata-deploy"] if kata_deploy else []
+    name = "none"
+    if evidence:
+        prefixes = view.release["fingerprint"]["gpu_operator_charts"]
+        ours = charts and all(any(_v(version).startswith(prefix) for prefix in prefixes) for version in charts)
+        name = view.release["name"] if ours else ("unknown" if charts else "partial")
+    return {"name": name, "evidence": evidence, "charts": sorted(charts), "kata_deploy": kata_deploy}
+
+
+def _v(version: str) -> str:
+    return version if version.startswith("v") else f"v{version}"
+
+
+def generations(view: ClusterView) -> list[Finding]:
+    seen = generation(view)
+    found = []
+    if seen["kata_deploy"] and (view.facts["cc_runtimes"] or view.release["fingerprint"].get("cc_runtime")):
+        found.append(
+            Finding(
+                "two_generations",
+                BLOCK,
+                f"the cluster has parts of two stacks: {', '.join(seen['evidence'])}, and the release"
+                f" {view.release['name']} installs Kata by the CoCo operator.",
+                "Both replace the node's runtime configuration; nodes end up with handlers nobody serves.",
+                "remove the other stack first (playbook teardown of the release that installed it).",
+                ("GET runtimeclasses, ccruntimes, clusterpolicies",),
+            )
+        )
+    if seen["name"] == "unknown":
+        found.append(
+            Finding(
+                "two_generations",
+                BLOCK,
+                f"the GPU Operator is installed in version {', '.join(seen['charts'])}, not in that of the release"
+                f" {view.release['name']}.",
+                "An upgrade in place restarts vfio-manager, which takes GPUs from running virtual machines.",
+                "choose the installed release, or migrate.",
+                tuple(seen["evidence"]),
+            )
+        )
+    return found
+
+
+def helm_state(view: ClusterView) -> list[Finding]:
+    found = []
+    for item in view.facts["helm_releases"]:
+        if _helm.unfinished(item["status"]):
+            found.append(_pending(item["namespace"], item["name"], item["revision"], item["status"]))
+    for item in view.helm:
+        if item["verdict"] == "foreign_name":
+            found.append(
+                Finding(
+                    "foreign_name",
+                    BLOCK,
+                    f"the chart is installed under another name: {item['installed']['namespace']}/"
+                    f"{item['installed']['name']}.",
+                    "A second GPU Operator would fight with the first.",
+                    item["fix"],
+                    ("Secrets sh.helm.release.v1.*",),
+                )
+            )
+    busy = sorted({pod["node"] for pod in view.facts["gpu_pods"] if pod["node"] in view.kata})
+    if busy and any(item["verdict"] == "upgrade" for item in view.helm):
+        found.append(
+            Finding(
+                "C07",
+                BLOCK,
+                f"GPU pods run on {some(busy)}, and the Helm release of the GPU Operator would change.",
+                "Changed operands restart vfio-manager, which unbinds the GPUs of running virtual machines.",
+                "delete or drain these pods, then run again.",
+                tuple(f"pod {pod['namespace']}/{pod['name']}" for pod in view.facts["gpu_pods"] if pod["node"] in busy),
+            )
+        )
+    return found
+
+
+def _pending(namespace: str, name: str, revision: int, status: str) -> Finding:
+    return Finding(
+        "F16",
+        BLOCK,
+        f"the Helm release {namespace}/{name} is {status} (revision {revision}).",
+        "Helm refuses every operation on it: another one is at work or was interrupted.",
+        f"wait if it is still at work, else {_helm.way_back(namespace, name, revision, status)}, then run again.",
+        (f"Secret {namespace}/sh.helm.release.v1.{name}.v{revision}",),
+    )
+
+
+def half_installed(view: ClusterView) -> list[Finding]:
+    return [
+        Finding(
+            "D12",
+            WARN,
+            f"the CcRuntime {name} is being deleted and keeps its finalizer.",
+            "A new one cannot be created until it is gone.",
+            "look at the uninstall DaemonSets of the CoCo operator.",
+            (f"CcRuntime {name}",),
+        )
+        for name, item in view.facts["cc_runtimes"].items()
+        if item["deleting"]
+    ]

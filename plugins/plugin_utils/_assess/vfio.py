@@ -1,0 +1,242 @@
+# Copyright (c) 2026, katagpu contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which functions have to be bound by whom, and whether that can be done without harm."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.katagpu.cluster.plugins.module_utils._errors import KatagpuError
+from ansible_collections.katagpu.cluster.plugins.module_utils._pci.device import PciDevice
+from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.model import (
+    IDLE,
+    NEVER,
+    Refusal,
+    VfioDesired,
+    VfioPlan,
+)
+from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.plan import plan
+from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess.desired import HOST
+from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess.view import Answer, HostView
+from ansible_collections.katagpu.cluster.plugins.plugin_utils._findings import BLOCK, WARN, WILL_BE_FIXED_BY, Finding
+
+PHASE = "host_vfio"
+
+
+def assess(view: HostView) -> Answer:
+    answer = Answer()
+    if not view.gpus:
+        answer.findings.append(
+            view.finding(
+                "no_gpu",
+                BLOCK,
+                "there is no NVIDIA GPU (vendor 10de, class 0300 or 0302).",
+                consequence="There is nothing to pass through on this node.",
+                fix="take the host out of kata_nodes, or look whether the card is seated and powered.",
+                evidence=("/sys/bus/pci/devices", "lspci -nn -d 10de:"),
+            )
+        )
+        return answer
+    _owner(view, answer)
+    _partial(view, answer)
+    _reserved_regions(view, answer)
+    if not view.iommu_active or any(finding.stops for finding in answer.findings):
+        # Without groups nothing can be judged; the phase before says that it is unknown until the reboot.
+        return answer
+    _bindings(view, answer)
+    return answer
+
+
+def left_behind(view: HostView) -> list[PciDevice]:
+    """Endpoint functions of the GPUs' groups that the operator of this release does not bind."""
+    groups = {gpu.iommu_group for gpu in view.gpus if gpu.iommu_group is not None}
+    binds = tuple(view.release["vfio"]["binds_classes"])
+    return [
+        device
+        for device in view.devices
+        if device.iommu_group in groups
+        and device.is_endpoint
+        and not (device.vendor_id == "10de" and device.has_class(*binds))
+    ]
+
+
+def _owner(view: HostView, answer: Answer) -> None:
+    owner, owners = view.desired.vfio_owner, view.release["vfio"]["owners"]
+    if owner not in owners:
+        answer.findings.append(
+            view.finding(
+                "vfio_owner",
+                BLOCK,
+                f"katagpu_vfio_owner is {owner}; with release {view.release['name']} this version of the collection supports"
+                f" {', '.join(owners)} only.",
+                consequence="The GPU Operator would go on binding the GPUs too, and two parties would bind the same devices.",
+                fix=f"remove katagpu_vfio_owner, or set it to {owners[0]}.",
+                evidence=("katagpu_vfio_owner",),
+            )
+        )
+
+
+def _partial(view: HostView, answer: Answer) -> None:
+    chosen = set(view.desired.vfio_addresses)
+    if not chosen:
+        return
+    present = {gpu.address for gpu in view.gpus}
+    for address in sorted(chosen - present):
+        answer.findings.append(
+            view.finding(
+                "no_gpu",
+                BLOCK,
+                f"{address} is named in host_vfio_addresses and is not an NVIDIA GPU of this host.",
+                fix=f"the GPUs of this host are {', '.join(sorted(present))}.",
+                evidence=("/sys/bus/pci/devices",),
+                device=address,
+            )
+        )
+    left = sorted(present - chosen)
+    if left:
+        answer.findings.append(
+            view.finding(
+                "partial_gpu_node",
+                BLOCK,
+                f"the GPUs {', '.join(left)} would stay off VFIO.",
+                consequence="The operator's validator demands every NVIDIA GPU of the node on VFIO and waits for ever.",
+                fix="name all GPUs of the host, or none (which means all).",
+                evidence=("/sys/bus/pci/devices",),
+            )
+        )
+
+
+def _reserved_regions(view: HostView, answer: Answer) -> None:
+    groups = view.part("iommu").get("groups") or {}
+    for gpu in view.gpus:
+        regions = (groups.get(gpu.iommu_group or "") or {}).get("reserved_regions") or []
+        if any(len(region) > 2 and region[2] == "direct" for region in regions):
+            answer.findings.append(
+                view.finding(
+                    "A11",
+                    BLOCK,
+                    f"the firmware reserves memory for GPU {gpu.address} (a region of type direct).",
+                    consequence="The kernel refuses to hand such a device to a virtual machine.",
+                    fix="switch the reservation for this slot off in the firmware (RMRR, shared memory of the BMC).",
+                    evidence=(f"/sys/kernel/iommu_groups/{gpu.iommu_group}/reserved_regions",),
+                    device=gpu.address,
+                )
+            )
+
+
+def _bindings(view: HostView, answer: Answer) -> None:
+    gpus = tuple(gpu.address for gpu in view.gpus)
+    members = view.desired.vfio_members
+    # Every GPU ends on VFIO, whoever binds it, so the whole selection is judged as if we bound it.
+    judged = _plan(view, VfioDesired(addresses=gpus, members=members, driver=_driver(view), live=NEVER))
+    if judged.refusals:
+        answer.findings += [_finding(view, refusal) for refusal in judged.refusals]
+        return
+    if view.desired.vfio_owner == HOST:
+        options: dict[str, Any] = {"addresses": list(gpus), "members": _option(members)}
+        wanted = VfioDesired(addresses=gpus, members=members, driver=_driver(view), live=NEVER)
+        names = list(gpus)
+    else:
+        siblings = tuple(device.address for device in left_behind(view))
+        if not siblings:
+            return
+        options = {"addresses": list(siblings), "members": _option(members), "foreign_owner": list(gpus)}
+        wanted = VfioDesired(addresses=siblings, members=members, driver=_driver(view), foreign_owner=gpus, live=NEVER)
+        names = list(siblings)
+    live, planned = _live(view, wanted)
+    if planned.refusals:
+        answer.findings += [_finding(view, refusal) for refusal in planned.refusals]
+        return
+    if not (planned.writes or planned.live_steps or planned.reboot_required):
+        return
+    if planned.changed:
+        answer.plan = {
+            **options,
+            "state": "bound",
+            "driver": _driver(view),
+            "live": live,
+            "persistent": view.desired.vfio_persistent,
+        }
+    if planned.reboot_required:
+        answer.reboot_reasons.append(f"{', '.join(names)} will be bound at boot")
+    _announce(view, answer, planned)
+
+
+def _live(view: HostView, wanted: VfioDesired) -> tuple[str, VfioPlan]:
+    """Idle members are bound at once on first provisioning only, so that one reboot is enough."""
+    choice = view.desired.vfio_live
+    if choice == "auto":
+        key = view.release["labels"]["workload"]["key"]
+        first = view.cluster_node is not None and key not in (view.cluster_node.get("labels") or {})
+        if first and view.desired.vfio_owner != HOST:
+            now = _plan(view, _with(wanted, view, IDLE))
+            if not now.refusals:
+                return IDLE, now
+        choice = NEVER
+        if not view.desired.vfio_persistent:
+            done = _plan(view, _with(wanted, view, IDLE))
+            if not done.refusals and not done.changed:
+                return IDLE, done
+            raise KatagpuError(
+                "host_vfio_persistent: false with host_vfio_live: auto would do nothing on this host: nothing is bound at"
+                " once on a node that has its workload label, or whose devices are in use. Nothing was changed. Fix: remove"
+                " host_vfio_persistent, or set host_vfio_live: idle on a drained node."
+            )
+    return choice, _plan(view, _with(wanted, view, choice))
+
+
+def _with(wanted: VfioDesired, view: HostView, live: str) -> VfioDesired:
+    return VfioDesired(
+        addresses=wanted.addresses,
+        members=wanted.members,
+        driver=wanted.driver,
+        foreign_owner=wanted.foreign_owner,
+        live=live,
+        persistent=view.desired.vfio_persistent,
+    )
+
+
+def _plan(view: HostView, wanted: VfioDesired) -> VfioPlan:
+    return plan(view.devices, view.part("vfio"), wanted)
+
+
+def _driver(view: HostView) -> str:
+    return view.desired.vfio_driver or "auto"
+
+
+def _option(members: str | tuple[str, ...]) -> str | list[str]:
+    return members if isinstance(members, str) else list(members)
+
+
+def _finding(view: HostView, refusal: Refusal) -> Finding:
+    return view.finding(
+        refusal.id,
+        BLOCK,
+        refusal.reason,
+        consequence=refusal.consequence,
+        fix=refusal.fix,
+        evidence=(refusal.evidence,),
+        device=refusal.address,
+    )
+
+
+def _announce(view: HostView, answer: Answer, planned: VfioPlan) -> None:
+    by_address = {device.address: device for device in view.devices}
+    for binding in planned.bindings:
+        if binding.when == "unchanged":
+            continue
+        device = by_address[binding.address]
+        answer.findings.append(
+            view.finding(
+                "A05",
+                WARN,
+                f"{binding.address} (class {device.class_code}) of IOMMU group {binding.group} is on"
+                f" {binding.before or 'no driver'}; the operator of this release leaves it there.",
+                consequence="The group would not be viable, and no virtual machine could get the GPU.",
+                device=binding.address,
+                state=WILL_BE_FIXED_BY,
+                by=PHASE + (" at the next boot" if binding.when == "boot" else ""),
+                evidence=(f"/sys/kernel/iommu_groups/{binding.group}/devices",),
+            )
+        )

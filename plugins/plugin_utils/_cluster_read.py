@@ -1,0 +1,285 @@
+# Copyright (c) 2026, katagpu contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reads of the Kubernetes API for C(cluster_info): raw objects in, compact facts out; nothing is judged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from ansible_collections.katagpu.cluster.plugins.module_utils._cluster.client import (
+    METADATA_LIST,
+    Api,
+    ApiError,
+    list_all,
+)
+from ansible_collections.katagpu.cluster.plugins.module_utils._cluster.paths import Kinds, identity
+from ansible_collections.katagpu.cluster.plugins.plugin_utils import _compare, _helm
+
+# What we need to be allowed to do: verb, group, resource, subresource.
+PERMISSIONS: tuple[tuple[str, str, str, str], ...] = (
+    ("list", "", "nodes", ""),
+    ("get", "", "nodes", ""),
+    ("patch", "", "nodes", ""),
+    ("create", "", "pods", "eviction"),
+    ("list", "", "pods", ""),
+    ("list", "policy", "poddisruptionbudgets", ""),
+    ("create", "", "namespaces", ""),
+    ("create", "", "secrets", ""),
+    ("list", "", "secrets", ""),
+    ("create", "", "serviceaccounts", ""),
+    ("create", "", "services", ""),
+    ("create", "apps", "deployments", ""),
+    ("create", "apps", "daemonsets", ""),
+    ("create", "apiextensions.k8s.io", "customresourcedefinitions", ""),
+    ("create", "rbac.authorization.k8s.io", "clusterroles", ""),
+    ("create", "rbac.authorization.k8s.io", "clusterrolebindings", ""),
+    ("create", "node.k8s.io", "runtimeclasses", ""),
+    ("create", "nvidia.com", "clusterpolicies", ""),
+    ("create", "confidentialcontainers.org", "ccruntimes", ""),
+)
+_CRD_GROUPS = ("nvidia.com", "confidentialcontainers.org", "nfd.k8s-sigs.io", "nfd.kubernetes.io")
+_LABELS = (
+    "nvidia.com/",
+    "katacontainers.io/",
+    "node.kubernetes.io/",
+    "node-role.kubernetes.io/",
+    "cc-",
+    "kubernetes.io/",
+)
+_CC_RUNTIMES = "/apis/confidentialcontainers.org/v1beta1/ccruntimes"
+_POLICIES = "/apis/nvidia.com/v1/clusterpolicies"
+_WORKERS = 8
+
+
+def read(api: Api, namespaces: Iterable[str], permissions: bool) -> dict[str, Any]:
+    """One entry for each reader; what may not be read is named in C(denied) and is empty."""
+    spaces = sorted(set(namespaces))
+    readers: dict[str, Callable[[], Any]] = {
+        "version": lambda: api.get("/version"),
+        "nodes": lambda: list_all(api, "/api/v1/nodes"),
+        "runtime_classes": lambda: list_all(api, "/apis/node.k8s.io/v1/runtimeclasses"),
+        "crds": lambda: list_all(api, "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", accept=METADATA_LIST),
+        "cc_runtimes": lambda: list_all(api, _CC_RUNTIMES),
+        "cluster_policies": lambda: list_all(api, _POLICIES),
+        "pods": lambda: list_all(api, "/api/v1/pods"),
+    }
+    for space in spaces:
+        readers[f"daemonsets {space}"] = _lister(api, f"/apis/apps/v1/namespaces/{space}/daemonsets")
+        readers[f"deployments {space}"] = _lister(api, f"/apis/apps/v1/namespaces/{space}/deployments")
+        readers[f"services {space}"] = _lister(api, f"/api/v1/namespaces/{space}/services")
+        readers[f"helm {space}"] = _lister(
+            api, f"/api/v1/namespaces/{space}/secrets", {"labelSelector": _helm.SELECTOR}
+        )
+    denied: list[str] = []
+    with ThreadPoolExecutor(max_workers=_WORKERS) as pool:
+        allowed = pool.map(lambda item: _allowed(api, item), PERMISSIONS if permissions else ())
+        results = {name: pool.submit(_guard, name, reader, denied) for name, reader in readers.items()}
+        raw = {name: future.result() for name, future in results.items()}
+        granted = dict(allowed)
+    return {"raw": raw, "denied": sorted(denied), "permissions": granted, "namespaces": spaces}
+
+
+def _lister(api: Api, path: str, query: Mapping[str, str] | None = None) -> Callable[[], Any]:
+    return lambda: list_all(api, path, query)
+
+
+def _guard(name: str, reader: Callable[[], Any], denied: list[str]) -> Any:
+    try:
+        return reader()
+    except ApiError as error:
+        if error.status != 403:
+            raise
+        denied.append(name)
+        return []
+
+
+def _allowed(api: Api, item: tuple[str, str, str, str]) -> tuple[str, bool]:
+    verb, group, resource, subresource = item
+    attributes = {"verb": verb, "group": group, "resource": resource, "subresource": subresource}
+    answer = api.post(
+        "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
+        {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": attributes},
+        },
+    )
+    name = f"{verb} {resource}" + (f"/{subresource}" if subresource else "") + (f".{group}" if group else "")
+    return name, bool((answer.get("status") or {}).get("allowed"))
+
+
+def facts_of(read_result: Mapping[str, Any]) -> dict[str, Any]:
+    """Compact facts out of raw objects; all nodes are still in it."""
+    raw = read_result["raw"]
+    version = raw["version"] if isinstance(raw["version"], Mapping) else {}
+    spaces = read_result["namespaces"]
+    return {
+        "server_version": str(version.get("gitVersion", "")).lstrip("v"),
+        "nodes": {item["metadata"]["name"]: _node(item) for item in raw["nodes"]},
+        "runtime_classes": {item["metadata"]["name"]: _runtime_class(item) for item in raw["runtime_classes"]},
+        "crds": sorted(
+            item["metadata"]["name"] for item in raw["crds"] if item["metadata"]["name"].endswith(_CRD_GROUPS)
+        ),
+        "cc_runtimes": {item["metadata"]["name"]: _cc_runtime(item) for item in raw["cc_runtimes"]},
+        "cluster_policies": {item["metadata"]["name"]: _policy(item) for item in raw["cluster_policies"]},
+        "daemonsets": {space: _by_name(raw[f"daemonsets {space}"], _daemonset) for space in spaces},
+        "deployments": {space: _by_name(raw[f"deployments {space}"], _deployment) for space in spaces},
+        "services": {space: sorted(item["metadata"]["name"] for item in raw[f"services {space}"]) for space in spaces},
+        "helm_releases": [item for space in spaces for item in _helm.latest(raw[f"helm {space}"])],
+        "gpu_pods": [found for pod in raw["pods"] if (found := _gpu_pod(pod))["resources"]],
+        "permissions": read_result["permissions"],
+        "denied": read_result["denied"],
+    }
+
+
+def _by_name(items: Iterable[Mapping[str, Any]], compact: Callable[[Mapping[str, Any]], Any]) -> dict[str, Any]:
+    return {item["metadata"]["name"]: compact(item) for item in items}
+
+
+def _node(item: Mapping[str, Any]) -> dict[str, Any]:
+    metadata, status, spec = item["metadata"], item.get("status") or {}, item.get("spec") or {}
+    info = status.get("nodeInfo") or {}
+    conditions = {entry["type"]: entry.get("status") for entry in status.get("conditions") or []}
+    labels = metadata.get("labels") or {}
+    addresses: dict[str, list[str]] = {}
+    for entry in status.get("addresses") or []:
+        addresses.setdefault(entry["type"], []).append(entry["address"])
+    return {
+        "ready": conditions.get("Ready") == "True",
+        "boot_id": info.get("bootID"),
+        "machine_id": info.get("machineID"),
+        "kernel": info.get("kernelVersion"),
+        "architecture": info.get("architecture"),
+        "container_runtime": info.get("containerRuntimeVersion"),
+        "kubelet": info.get("kubeletVersion"),
+        "addresses": addresses,
+        "labels": {key: value for key, value in labels.items() if key.startswith(_LABELS) or _is_gpu_label(key)},
+        "nfd": any(key.startswith("feature.node.kubernetes.io/") for key in labels),
+        "annotations": {k: v for k, v in (metadata.get("annotations") or {}).items() if k.startswith("katagpu.io/")},
+        "taints": spec.get("taints") or [],
+        "unschedulable": bool(spec.get("unschedulable")),
+        "allocatable": {k: v for k, v in (status.get("allocatable") or {}).items() if k.startswith("nvidia.com/")},
+        "capacity": {k: v for k, v in (status.get("capacity") or {}).items() if k.startswith("nvidia.com/")},
+        "runtime_handlers": [str(entry.get("name", "")) for entry in status.get("runtimeHandlers") or []],
+    }
+
+
+def _is_gpu_label(key: str) -> bool:
+    return key.startswith("feature.node.kubernetes.io/pci-") and "10de" in key
+
+
+def _runtime_class(item: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "handler": item.get("handler"),
+        "node_selector": (item.get("scheduling") or {}).get("nodeSelector") or {},
+        "managed_by": (item["metadata"].get("labels") or {}).get("app.kubernetes.io/managed-by", ""),
+    }
+
+
+def _cc_runtime(item: Mapping[str, Any]) -> dict[str, Any]:
+    status = item.get("status") or {}
+    install = status.get("installationStatus") or {}
+    selector = (item.get("spec") or {}).get("ccNodeSelector") or {}
+    return {
+        "total": int(status.get("totalNodesCount") or 0),
+        "completed": int((install.get("completed") or {}).get("completedNodesCount") or 0),
+        "failed": int((install.get("failed") or {}).get("failedNodesCount") or 0),
+        "finalizers": item["metadata"].get("finalizers") or [],
+        "node_selector": selector.get("matchLabels") or {},
+        "deleting": "deletionTimestamp" in item["metadata"],
+    }
+
+
+def _policy(item: Mapping[str, Any]) -> dict[str, Any]:
+    metadata, status, spec = item["metadata"], item.get("status") or {}, item.get("spec") or {}
+    annotations = metadata.get("annotations") or {}
+    return {
+        "state": status.get("state"),
+        "conditions": status.get("conditions") or [],
+        "chart": (metadata.get("labels") or {}).get("helm.sh/chart", ""),
+        "release_name": annotations.get("meta.helm.sh/release-name", ""),
+        "release_namespace": annotations.get("meta.helm.sh/release-namespace", ""),
+        "sandbox_workloads": spec.get("sandboxWorkloads") or {},
+    }
+
+
+def _daemonset(item: Mapping[str, Any]) -> dict[str, Any]:
+    status, template = item.get("status") or {}, ((item.get("spec") or {}).get("template") or {}).get("spec") or {}
+    return {
+        "desired": int(status.get("desiredNumberScheduled") or 0),
+        "updated": int(status.get("updatedNumberScheduled") or 0),
+        "available": int(status.get("numberAvailable") or 0),
+        "current": int(status.get("observedGeneration") or 0) >= int(item["metadata"].get("generation") or 0),
+        "node_selector": template.get("nodeSelector") or {},
+    }
+
+
+def _deployment(item: Mapping[str, Any]) -> dict[str, Any]:
+    status = item.get("status") or {}
+    template = ((item.get("spec") or {}).get("template") or {}).get("spec") or {}
+    return {
+        "replicas": int((item.get("spec") or {}).get("replicas") or 0),
+        "available": int(status.get("availableReplicas") or 0),
+        "updated": int(status.get("updatedReplicas") or 0),
+        "containers": len(template.get("containers") or []),
+    }
+
+
+def _gpu_pod(pod: Mapping[str, Any]) -> dict[str, Any]:
+    spec = pod.get("spec") or {}
+    resources: dict[str, int] = {}
+    if (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed"):
+        for container in [*(spec.get("initContainers") or []), *(spec.get("containers") or [])]:
+            for name, amount in ((container.get("resources") or {}).get("limits") or {}).items():
+                if name.startswith("nvidia.com/") and str(amount).isdigit():
+                    resources[name] = resources.get(name, 0) + int(amount)
+    return {
+        "namespace": pod["metadata"].get("namespace", ""),
+        "name": pod["metadata"]["name"],
+        "node": spec.get("nodeName", ""),
+        "runtime_class": spec.get("runtimeClassName", ""),
+        "resources": resources,
+    }
+
+
+def object_verdicts(api: Api, manifests: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """For each manifest, in its order: is it there, and does it say what is wanted."""
+    kinds = Kinds(api)
+    with ThreadPoolExecutor(max_workers=_WORKERS) as pool:
+        return list(pool.map(lambda manifest: _object_verdict(api, kinds, manifest), manifests))
+
+
+def _object_verdict(api: Api, kinds: Kinds, manifest: Mapping[str, Any]) -> dict[str, Any]:
+    api_version, kind, namespace, name = identity(manifest)
+    answer: dict[str, Any] = {
+        "api_version": api_version,
+        "kind": kind,
+        "namespace": namespace,
+        "name": name,
+        "paths": [],
+    }
+    path = kinds.collection(api_version, kind, namespace)
+    if path is None:
+        return {**answer, "verdict": _compare.KIND_UNKNOWN}
+    try:
+        live = api.get(f"{path}/{name}")
+    except ApiError as error:
+        if error.status != 404:
+            raise
+        # A kind known by heart whose CRD is missing answers 404 for the whole group.
+        known = api_version.count(".") == 0 or _group_exists(api, api_version)
+        return {**answer, "verdict": _compare.ABSENT if known else _compare.KIND_UNKNOWN}
+    paths = _compare.differences(manifest, live)
+    return {**answer, "verdict": _compare.DIFFERS if paths else _compare.SAME, "paths": paths}
+
+
+def _group_exists(api: Api, api_version: str) -> bool:
+    try:
+        return bool(api.get(f"/apis/{api_version}").get("resources"))
+    except ApiError as error:
+        if error.status == 404:
+            return False
+        raise

@@ -1,0 +1,123 @@
+# Copyright (c) 2026, katagpu contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Helm releases as their Secrets tell, and what a wanted release needs."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import gzip
+import json
+import zlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+INSTALL = "install"
+UPGRADE = "upgrade"
+SAME = "same"
+PENDING = "pending"
+FOREIGN_NAME = "foreign_name"
+
+SELECTOR = "owner=helm"
+
+
+def decode(secret: Mapping[str, Any]) -> dict[str, Any] | None:
+    """One revision, or nothing where the Secret is not one of Helm's."""
+    text = (secret.get("data") or {}).get("release")
+    if not text:
+        return None
+    try:
+        data = json.loads(gzip.decompress(base64.b64decode(base64.b64decode(text))))
+        metadata = (data.get("chart") or {}).get("metadata") or {}
+        return {
+            "name": str(data["name"]),
+            "namespace": str(data.get("namespace") or (secret.get("metadata") or {}).get("namespace") or ""),
+            "revision": int(data.get("version") or 0),
+            "status": str((data.get("info") or {}).get("status", "unknown")),
+            "updated": str((data.get("info") or {}).get("last_deployed", "")),
+            "chart": str(metadata.get("name", "")),
+            "version": str(metadata.get("version", "")),
+            "values": data.get("config") or {},
+        }
+    except (binascii.Error, OSError, ValueError, KeyError, AttributeError, zlib.error):
+        return None
+
+
+def latest(secrets: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The newest revision of every release."""
+    newest: dict[tuple[str, str], dict[str, Any]] = {}
+    for secret in secrets:
+        release = decode(secret)
+        if release is None:
+            continue
+        key = (release["namespace"], release["name"])
+        if key not in newest or newest[key]["revision"] < release["revision"]:
+            newest[key] = release
+    return [newest[key] for key in sorted(newest)]
+
+
+def unfinished(status: str) -> bool:
+    return status.startswith("pending-") or status == "uninstalling"
+
+
+def way_back(namespace: str, name: str, revision: int, status: str) -> str:
+    """The command that ends what was interrupted. A first install has nothing to roll back to."""
+    if revision > 1 and status != "uninstalling":
+        return f"helm rollback {name} -n {namespace}"
+    return f"helm uninstall {name} -n {namespace}"
+
+
+def verdict(wanted: Mapping[str, Any], releases: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """What C(kubernetes.core.helm) would have to do."""
+    name, namespace = str(wanted.get("name", "")), str(wanted.get("namespace", ""))
+    chart = str(wanted.get("chart") or "gpu-operator")
+    found = list(releases)
+    ours = next((item for item in found if (item["namespace"], item["name"]) == (namespace, name)), None)
+    answer: dict[str, Any] = {"name": name, "namespace": namespace, "installed": None, "paths": [], "fix": ""}
+    if ours is None:
+        other = next((item for item in found if item["chart"] == chart), None)
+        if other is None:
+            return {**answer, "verdict": INSTALL}
+        return {
+            **answer,
+            "verdict": FOREIGN_NAME,
+            "installed": _shown(other),
+            "fix": f"the chart {chart} is installed as {other['namespace']}/{other['name']}: set gpu_operator_name"
+            " and gpu_operator_namespace to that, or uninstall it.",
+        }
+    answer["installed"] = _shown(ours)
+    if unfinished(ours["status"]):
+        back = way_back(namespace, name, ours["revision"], ours["status"])
+        return {
+            **answer,
+            "verdict": PENDING,
+            "fix": f"Helm was interrupted (revision {ours['revision']} is {ours['status']}): wait if it is still at work,"
+            f" else {back}, then run again.",
+        }
+    paths = value_differences(wanted.get("values") or {}, ours["values"])
+    version = str(wanted.get("chart_version") or "")
+    if version and version.lstrip("v") != ours["version"].lstrip("v"):
+        paths.insert(0, "chart version")
+    if ours["status"] != "deployed":
+        # helm upgrade --install finishes what failed, whether or not anything else differs.
+        paths.insert(0, f"status {ours['status']}")
+    return {**answer, "verdict": UPGRADE if paths else SAME, "paths": paths}
+
+
+def value_differences(wanted: Any, live: Any, path: str = "") -> list[str]:
+    """Both ways: a value that is no longer wanted is a difference too."""
+    if isinstance(wanted, Mapping) and isinstance(live, Mapping):
+        found = []
+        for key in sorted({*map(str, wanted), *map(str, live)}):
+            inner = f"{path}.{key}" if path else key
+            found += value_differences(wanted.get(key), live.get(key), inner)
+        return found
+    if wanted == live or (wanted in (None, {}) and live in (None, {})):
+        return []
+    return [path]
+
+
+def _shown(release: Mapping[str, Any]) -> dict[str, Any]:
+    """Values may hold secrets, so they stay out of results."""
+    return {key: value for key, value in release.items() if key != "values"}

@@ -1,0 +1,176 @@
+# Copyright (c) 2026, katagpu contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The drained reboot: who cordoned a node, and what would keep it from being drained and rebooted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from ansible_collections.katagpu.cluster.plugins.module_utils._cluster.readiness import passthrough_gpus
+from ansible_collections.katagpu.cluster.plugins.plugin_utils._manifests import undrained_pods
+
+ANNOTATION = "katagpu.io/maintenance"
+_CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
+
+Object = Mapping[str, Any]
+
+
+def maintenance_mark(node: Object) -> dict[str, Any]:
+    """What the annotation says; empty without one. A text that we did not write is not taken for ours."""
+    text = ((node.get("metadata") or {}).get("annotations") or {}).get(ANNOTATION)
+    try:
+        found = json.loads(text or "null")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) and isinstance(found.get("cordoned_by_us"), bool) else {}
+
+
+def begun_maintenance(node: Object, boot_id: str) -> dict[str, Any]:
+    """The mark that the node must carry before it is cordoned.
+
+    A mark on a cordoned node is that of an interrupted run, which knew who cordoned it. On a schedulable node it is
+    stale: whoever uncordoned the node ended that maintenance, and it is we who cordon it now.
+    """
+    cordoned = bool((node.get("spec") or {}).get("unschedulable"))
+    mark = maintenance_mark(node)
+    if mark and cordoned:
+        return mark
+    return {
+        "boot_id": boot_id,
+        "cordoned_by_us": not cordoned,
+        "gpus": sum(passthrough_gpus((node.get("status") or {}).get("allocatable") or {}).values()),
+        # By the node's own clock, so that the controller's does not matter.
+        "heartbeat": str(_condition(node, "Ready").get("lastHeartbeatTime") or ""),
+    }
+
+
+def drain_obstacles(
+    node: Object,
+    pods: Iterable[Object] = (),
+    budgets: Iterable[Object] = (),
+    control_planes: Iterable[Object] = (),
+    force: bool = False,
+    delete_emptydir_data: bool = False,
+    host_machine_id: str = "",
+    controller_machine_id: str = "",
+) -> list[str]:
+    """Why the node cannot be drained and rebooted, one text for each obstacle. An empty node is asked for its host only."""
+    obstacles = []
+    if host_machine_id and _same_machine(host_machine_id, controller_machine_id):
+        obstacles.append(
+            "Ansible runs on this very host, so the reboot would end the run. Fix: run the playbook from another machine."
+        )
+    if _is_control_plane(node) and not any(
+        _is_ready(other) for other in control_planes if _is_control_plane(other) and _name(other) != _name(node)
+    ):
+        obstacles.append(
+            "it is the only control-plane node that is Ready, so the reboot would take the API away. "
+            "Fix: add control-plane nodes, bring the others back, or reboot this one by hand."
+        )
+    unfinished = set(undrained_pods(listed := list(pods)))
+    evicted = sorted((pod for pod in listed if _name(pod) in unfinished), key=_name)
+    bare = [_name(pod) for pod in evicted if not pod["metadata"].get("ownerReferences")]
+    if bare and not force:
+        obstacles.append(
+            f"nothing would create these pods again once they are evicted: {', '.join(bare)}. "
+            "Fix: delete them, or set node_maintenance_force to true to lose them."
+        )
+    scratch = [_name(pod) for pod in evicted if _has_emptydir(pod)]
+    if scratch and not delete_emptydir_data:
+        obstacles.append(
+            f"these pods would lose the data of their emptyDir volumes: {', '.join(scratch)}. "
+            "Fix: set node_maintenance_delete_emptydir_data to true if that data may be lost."
+        )
+    return obstacles + _budget_obstacles(evicted, list(budgets))
+
+
+def _budget_obstacles(pods: Sequence[Object], budgets: Sequence[Object]) -> list[str]:
+    obstacles = []
+    held: dict[str, list[str]] = {}
+    for pod in pods:
+        if _is_free(pod):
+            continue
+        matching = [budget for budget in budgets if _covers(budget, pod)]
+        if len(matching) > 1:
+            several = ", ".join(sorted(_name(budget) for budget in matching))
+            obstacles.append(
+                f"the disruption budgets {several} cover the pod {_name(pod)} at once, and the API evicts no such pod. "
+                "Fix: leave it one budget."
+            )
+        elif matching and not _allows(matching[0], pod):
+            held.setdefault(_name(matching[0]), []).append(_name(pod))
+    for budget, names in sorted(held.items()):
+        obstacles.append(
+            f"the disruption budget {budget} allows no disruption now and covers {', '.join(names)}. "
+            "Fix: make its other pods healthy, or scale them up."
+        )
+    return obstacles
+
+
+def _is_free(pod: Object) -> bool:
+    """Pods that the API evicts whatever the budgets say."""
+    return bool(pod["metadata"].get("deletionTimestamp")) or (pod.get("status") or {}).get("phase") == "Pending"
+
+
+def _allows(budget: Object, pod: Object) -> bool:
+    status = budget.get("status") or {}
+    if int(status.get("disruptionsAllowed") or 0) > 0:
+        return True
+    if _is_ready(pod):
+        return False
+    # A pod that is not ready counts for nothing in its budget, so it may go when the others are enough.
+    if (budget.get("spec") or {}).get("unhealthyPodEvictionPolicy") == "AlwaysAllow":
+        return True
+    desired = int(status.get("desiredHealthy") or 0)
+    return desired > 0 and int(status.get("currentHealthy") or 0) >= desired
+
+
+def _covers(budget: Object, pod: Object) -> bool:
+    selector = (budget.get("spec") or {}).get("selector")
+    if budget["metadata"].get("namespace") != pod["metadata"].get("namespace") or selector is None:
+        return False
+    labels = pod["metadata"].get("labels") or {}
+    wanted = selector.get("matchLabels") or {}
+    return all(labels.get(key) == value for key, value in wanted.items()) and all(
+        _OPERATORS[term["operator"]](labels.get(term["key"]), term.get("values") or [])
+        for term in selector.get("matchExpressions") or []
+    )
+
+
+_OPERATORS: Mapping[str, Callable[[Any, Sequence[str]], bool]] = {
+    "In": lambda value, values: value in values,
+    "NotIn": lambda value, values: value not in values,
+    "Exists": lambda value, values: value is not None,
+    "DoesNotExist": lambda value, values: value is None,
+}
+
+
+def _has_emptydir(pod: Object) -> bool:
+    return any(volume.get("emptyDir") is not None for volume in (pod.get("spec") or {}).get("volumes") or [])
+
+
+def _is_control_plane(node: Object) -> bool:
+    return _CONTROL_PLANE in ((node.get("metadata") or {}).get("labels") or {})
+
+
+def _is_ready(found: Object) -> bool:
+    return bool(_condition(found, "Ready").get("status") == "True")
+
+
+def _condition(found: Object, kind: str) -> Object:
+    conditions = (found.get("status") or {}).get("conditions") or []
+    return next((item for item in conditions if item.get("type") == kind), {})
+
+
+def _same_machine(one: str, other: str) -> bool:
+    plain = [text.replace("-", "").strip().lower() for text in (one, other)]
+    return plain[0] == plain[1]
+
+
+def _name(found: Object) -> str:
+    metadata = found["metadata"]
+    namespace = metadata.get("namespace")
+    return f"{namespace}/{metadata['name']}" if namespace else str(metadata["name"])

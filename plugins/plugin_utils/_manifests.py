@@ -1,0 +1,199 @@
+# Copyright (c) 2026, katagpu contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Objects and values that the roles hand to the API: built from release data and role inputs, nothing else."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ansible_collections.katagpu.cluster.plugins.module_utils._errors import KatagpuError
+
+# What eviction leaves alone: DaemonSet pods come back by themselves, mirror pods belong to the kubelet.
+_MIRROR = "kubernetes.io/config.mirror"
+
+# What the collection creates for a while carries this label, and only that is ever deleted.
+OWNED = {"app.kubernetes.io/managed-by": "katagpu.cluster"}
+
+_KATA_MANAGER_KEYS = {
+    "enabled": "enabled",
+    "repository": "repository",
+    "image": "image",
+    "version": "version",
+    "image_pull_policy": "imagePullPolicy",
+    "image_pull_secrets": "imagePullSecrets",
+    "env": "env",
+    "resources": "resources",
+}
+
+
+def named_nodes(
+    hostvars: Mapping[str, Any], kata: Sequence[str], container: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """The nodes that the inventory names, by their name in Kubernetes."""
+    both = sorted(set(kata) & set(container))
+    if both:
+        raise KatagpuError(
+            f"in kata_nodes and in container_nodes at once: {', '.join(both)}. A node has one workload; name it once."
+        )
+    nodes: dict[str, dict[str, Any]] = {}
+    for role, hosts in (("kata", kata), ("container", container)):
+        for host in hosts:
+            variables = hostvars[host]
+            name = str(variables.get("katagpu_node_name") or host)
+            if name in nodes:
+                raise KatagpuError(f"two hosts of the inventory are node {name}: correct katagpu_node_name of {host}.")
+            record = variables.get("katagpu_record") or {}
+            address = variables.get("ansible_host")
+            node = {"role": role, "addresses": [str(address)] if address else []}
+            node.update({key: record[key] for key in ("boot_id", "machine_id", "gpu_count") if record.get(key)})
+            nodes[name] = node
+    return nodes
+
+
+def cc_runtime_manifests(
+    manifests: Iterable[Mapping[str, Any]], node_selector: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    """The manifests with every CcRuntime restricted to the nodes of the selector.
+
+    The upstream selector is replaced and not extended: a node needs all labels of a selector.
+    """
+    if not node_selector:
+        raise KatagpuError(
+            "the node selector of the CcRuntime is empty: containerd of every node would be replaced. Name a label."
+        )
+    result = []
+    found = False
+    for manifest in manifests:
+        patched = copy.deepcopy(dict(manifest))
+        if patched.get("kind") == "CcRuntime":
+            found = True
+            patched.setdefault("spec", {})["ccNodeSelector"] = {"matchLabels": dict(node_selector)}
+        result.append(patched)
+    if not found:
+        raise KatagpuError("the runtime manifests contain no CcRuntime: check coco_operator_runtime_ref.")
+    return result
+
+
+def kata_manager_values(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The block kataManager of the chart from the role's options; what is not given keeps the chart's default."""
+    known = {*_KATA_MANAGER_KEYS, "artifacts_dir", "runtime_classes"}
+    unknown = sorted(set(options) - known)
+    if unknown:
+        raise KatagpuError(
+            f"gpu_operator_kata_manager: unknown option {', '.join(unknown)}; known are {', '.join(sorted(known))}."
+        )
+    values = {
+        target: options[source] for source, target in _KATA_MANAGER_KEYS.items() if options.get(source) is not None
+    }
+    config: dict[str, Any] = {}
+    if options.get("artifacts_dir") is not None:
+        config["artifactsDir"] = options["artifacts_dir"]
+    if options.get("runtime_classes") is not None:
+        config["runtimeClasses"] = [_kata_runtime_class(entry) for entry in options["runtime_classes"]]
+    if config:
+        values["config"] = config
+    return values
+
+
+def _kata_runtime_class(entry: Mapping[str, Any]) -> dict[str, Any]:
+    artifacts = entry.get("artifacts") or {}
+    if not entry.get("name") or not artifacts.get("url"):
+        raise KatagpuError("gpu_operator_kata_manager.runtime_classes: each entry needs a name and artifacts.url.")
+    return {
+        "name": entry["name"],
+        "nodeSelector": dict(entry.get("node_selector") or {}),
+        "artifacts": {"url": artifacts["url"], "pullSecret": artifacts.get("pull_secret") or ""},
+    }
+
+
+def runtime_class_waits(names: Iterable[str]) -> list[dict[str, Any]]:
+    """Each RuntimeClass as something to wait for."""
+    return [{"api_version": "node.k8s.io/v1", "kind": "RuntimeClass", "name": name} for name in names]
+
+
+def gpu_operator_waits(
+    stack: Mapping[str, Any], namespace: str, kata: Sequence[str], container: Sequence[str]
+) -> list[dict[str, Any]]:
+    """What must be true before the GPU Operator counts as ready, per operand and per node."""
+    operator = stack["gpu_operator"]
+    waits: list[dict[str, Any]] = [
+        {"api_version": "apps/v1", "kind": "Deployment", "namespace": namespace, "name": operator["deployment"]},
+        {"api_version": "nvidia.com/v1", "kind": "ClusterPolicy", "name": operator["cluster_policy"]},
+    ]
+    for workload, nodes in (("kata", kata), ("container", container)):
+        waits.extend(
+            {
+                "api_version": "apps/v1",
+                "kind": "DaemonSet",
+                "namespace": namespace,
+                "name": operand["daemonset"],
+                "until": {"nodes": list(nodes)},
+            }
+            for operand in stack["operands"][workload]
+            if nodes and not operand.get("optional")
+        )
+    if kata:
+        waits.extend(runtime_class_waits(stack["runtime_classes"]["operator"]))
+    waits.extend({"api_version": "v1", "kind": "Node", "name": name, "until": {"allocatable_gpus": 1}} for name in kata)
+    return waits
+
+
+def workload_pod(
+    stack: Mapping[str, Any],
+    node: str,
+    resources: Mapping[str, Any],
+    image: str,
+    namespace: str,
+    memory_mib: int,
+    runtime_class: str,
+    annotations: Mapping[str, str],
+    timeout_seconds: int | None = None,
+) -> dict[str, Any]:
+    """The sample workload for one node, with the resource that the node really offers."""
+    workload = stack["workload"]
+    if not resources:
+        raise KatagpuError(
+            f"{node} offers no passthrough GPU resource (nvidia.com/*): the device plugin has found no bound GPU there."
+        )
+    resource = sorted(resources)[0]
+    # The label kubernetes.io/hostname need not be the name of the node; this field always is.
+    term = {"matchFields": [{"key": "metadata.name", "operator": "In", "values": [node]}]}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": workload["name"],
+            "namespace": namespace,
+            "labels": dict(OWNED),
+            "annotations": {
+                **workload["annotations"],
+                workload["memory_annotation"]: str(memory_mib),
+                **annotations,
+            },
+        },
+        "spec": {
+            "runtimeClassName": runtime_class,
+            "restartPolicy": workload["restart_policy"],
+            "affinity": {
+                "nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}
+            },
+            **({"activeDeadlineSeconds": timeout_seconds} if timeout_seconds else {}),
+            "containers": [{"name": workload["container"], "image": image, "resources": {"limits": {resource: "1"}}}],
+        },
+    }
+
+
+def undrained_pods(pods: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The pods that should be gone from a drained node: neither finished, nor of a DaemonSet, nor mirrors."""
+    left = []
+    for pod in pods:
+        metadata = pod["metadata"]
+        owners = {owner["kind"] for owner in metadata.get("ownerReferences") or []}
+        finished = (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+        if finished or "DaemonSet" in owners or _MIRROR in (metadata.get("annotations") or {}):
+            continue
+        left.append(f"{metadata['namespace']}/{metadata['name']}")
+    return sorted(left)

@@ -1,0 +1,201 @@
+# Copyright (c) 2026, katagpu contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Stack releases as data: reading, overriding, checking and looking up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ansible_collections.katagpu.cluster.plugins.module_utils._errors import KatagpuError
+
+DATA = Path(__file__).parent / "_release_data" / "releases.yml"
+
+INSTALL = "install"
+LEVELS = (INSTALL, "planned", "recognised_only")
+
+# Required shape: a type, a nested mapping, a list of one shape, or a tuple of allowed words. A key that ends in "?" may
+# be absent. Keys that are not named are free, so that a release can carry more facts than are judged.
+_RANGE: dict[str, Any] = {"min": str, "max": str}
+_OPERAND: dict[str, Any] = {"daemonset": str, "deploy_label": str, "pod_selector": dict}
+_ALWAYS: dict[str, Any] = {
+    "title": str,
+    "support": {"level": LEVELS, "note?": str},
+    "kubernetes": _RANGE,
+    "containerd": _RANGE,
+    "fingerprint": {"gpu_operator_charts": [str]},
+}
+_INSTALLABLE: dict[str, Any] = {
+    "architectures": [str],
+    "gpu_operator": {
+        "name": str,
+        "namespace": str,
+        "chart_ref": str,
+        "chart_repo_url?": str,
+        "chart_version": str,
+        "values": dict,
+        "cluster_policy": str,
+        "deployment": str,
+        "crds": [str],
+        "default_workloads": [str],
+    },
+    "kata_manager?": {
+        "artifacts_dir": str,
+        "classes": [{"name": str, "node_selector": dict, "artifacts": {"url": str, "pull_secret": str}}],
+    },
+    "coco_operator?": {
+        "namespace": str,
+        "version": str,
+        "operator_ref": str,
+        "runtime_ref": str,
+        "deployment": str,
+        "containers": int,
+        "service": str,
+        "crd": str,
+        "ccruntime": str,
+        "finalizer": str,
+        "node_selector": dict,
+        "daemonsets": [str],
+        "runtime_classes": [str],
+        "containerd_version": str,
+    },
+    "runtime_classes": {"gpu": str, "operator": [str], "container": str},
+    "labels": {
+        "workload": {"key": str, "kata": str, "container": str, "allowed": [str]},
+        "gpu_present": str,
+        "nfd_gpu": [str],
+        "operands_off": str,
+    },
+    "operands": {"kata": [_OPERAND], "container": [_OPERAND]},
+    "vfio": {
+        "owner_default": ("operator", "host"),
+        "owners": [str],
+        "driver": str,
+        "accepted_drivers": [str],
+        "binds_classes": [str],
+        "binds_members": ("none", "sole_consumer", "first_consumer"),
+        "modules": [str],
+        "blacklist": [str],
+    },
+    "resource": {"prefix": str, "naming": ("model", "alias"), "container": str, "cdi_kind": str, "cdi_file": str},
+    "workload": {"name": str, "image": str, "annotations": dict, "memory_mib": int, "expect_log": str, "max_gpus": int},
+    "readiness": dict,
+    "artifacts": {"dir": str, "classes": [str], "patterns": [str]},
+    "uninstall": [str],
+}
+
+
+def merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """Mappings are merged key by key; everything else is replaced."""
+    merged = dict(base)
+    for key, value in change.items():
+        old = merged.get(key)
+        merged[key] = merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def problems(value: Any, shape: Any, where: str) -> list[str]:
+    """What is wrong with C(value), each with the path of the key."""
+    if isinstance(shape, dict):
+        if not isinstance(value, Mapping):
+            return [f"{where} must be a mapping, it is {value!r}"]
+        found = []
+        for key, inner in shape.items():
+            name = key.rstrip("?")
+            if name in value:
+                found += problems(value[name], inner, f"{where}.{name}")
+            elif not key.endswith("?"):
+                found.append(f"{where}.{name} is missing")
+        return found
+    if isinstance(shape, list):
+        if not isinstance(value, list):
+            return [f"{where} must be a list, it is {value!r}"]
+        return [
+            problem for index, item in enumerate(value) for problem in problems(item, shape[0], f"{where}[{index}]")
+        ]
+    if isinstance(shape, tuple):
+        return [] if value in shape else [f"{where} must be one of {', '.join(shape)}, it is {value!r}"]
+    if shape is dict:
+        return [] if isinstance(value, Mapping) else [f"{where} must be a mapping, it is {value!r}"]
+    if not isinstance(value, shape) or isinstance(value, bool):
+        return [f"{where} must be {'text' if shape is str else 'a number'}, it is {value!r}"]
+    return []
+
+
+def validate(name: str, entry: Any) -> list[str]:
+    found = problems(entry, _ALWAYS, name)
+    if (
+        isinstance(entry, Mapping)
+        and isinstance(entry.get("support"), Mapping)
+        and entry["support"].get("level") == INSTALL
+    ):
+        found += problems(entry, _INSTALLABLE, name)
+    return found
+
+
+@lru_cache(maxsize=1)
+def _shipped() -> dict[str, Any]:
+    data: dict[str, Any] = yaml.safe_load(DATA.read_text(encoding="utf-8"))
+    return data
+
+
+def default_name() -> str:
+    return str(_shipped()["default"])
+
+
+def load(overrides: Mapping[str, Any] | None = None) -> dict[str, dict[str, Any]]:
+    """All releases, those of the user merged in. A new one may start from another by C(based_on)."""
+    releases: dict[str, dict[str, Any]] = {name: dict(entry) for name, entry in _shipped()["releases"].items()}
+    for raw_name, change in (overrides or {}).items():
+        name = str(raw_name)
+        if not isinstance(change, Mapping):
+            raise KatagpuError(f"katagpu_releases: the entry {name!r} must be a mapping, it is {change!r}.")
+        base_name = str(change.get("based_on", name))
+        if base_name not in releases and "based_on" in change:
+            raise KatagpuError(
+                f"katagpu_releases: {name!r} is based on {base_name!r}, which is unknown. Known: {', '.join(releases)}."
+            )
+        entry = merge(releases.get(base_name, {}), {key: value for key, value in change.items() if key != "based_on"})
+        found = validate(name, entry)
+        if found:
+            raise KatagpuError(f"katagpu_releases: the release {name!r} cannot be used: {'; '.join(found)}.")
+        releases[name] = entry
+    return releases
+
+
+def lookup(name: Any, overrides: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """One release with its name. Unknown names are refused with the names that exist."""
+    releases = load(overrides)
+    key = str(name) if name not in (None, "") else default_name()
+    if key not in releases:
+        raise KatagpuError(
+            f"The release {key!r} is unknown. Installable: {', '.join(installable(releases))}. "
+            f"Known: {', '.join(releases)}. Set katagpu_release (a text, in quotes) or describe it in katagpu_releases."
+        )
+    return {"name": key, **releases[key]}
+
+
+def installable(releases: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    return [name for name, entry in releases.items() if entry["support"]["level"] == INSTALL]
+
+
+def refusal(release: Mapping[str, Any], releases: Mapping[str, Mapping[str, Any]]) -> str:
+    """Why this release cannot be installed, or nothing."""
+    support = release["support"]
+    if support["level"] == INSTALL:
+        return ""
+    word = (
+        "is recognised, but not installed"
+        if support["level"] == "recognised_only"
+        else "is planned, not installable yet"
+    )
+    note = f" ({support['note'].rstrip('.')})" if support.get("note") else ""
+    return (
+        f"The release {release['name']} {word} by this version of the collection{note}. "
+        f"Supported today: {', '.join(installable(releases))}."
+    )

@@ -1,0 +1,20 @@
+# Copyright (c) 2026, katagpu contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Makes the checkout importable as C(ansible_collections.katagpu.cluster), wherever it was cloned to."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+COLLECTIONS = REPOSITORY / ".build" / "collections"
+LINK = COLLECTIONS / "ansible_collections" / "katagpu" / "cluster"
+
+if not LINK.exists():
+    LINK.parent.mkdir(parents=True, exist_ok=True)
+    LINK.symlink_to(REPOSITORY, target_is_directory=True)
+for entry in (str(COLLECTIONS), str(REPOSITORY)):
+    if entry not in sys.path:
+        sys.path.insert(0, entry)

@@ -1,0 +1,173 @@
+# Copyright (c) 2026, katagpu contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The whole site.yml on a fresh lab: what it refuses, what check mode leaves alone, what it makes, and that it is done once.
+
+The tests build on each other in the order in which they stand, as an operator would go.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.integration import lab
+
+MACHINES = os.environ.get("KATAGPU_TEST_MACHINES", "a10 workstation").split()
+GPU = {"a10": ["00:08.0"], "workstation": ["00:08.0", "00:08.1"]}
+NODES = [f"kata-{machine}" for machine in MACHINES]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def fresh_lab() -> Iterator[None]:
+    lab.lab("down")
+    print(lab.lab("up", "--machines", *MACHINES))
+    yield
+    if not os.environ.get("KATAGPU_KEEP_LAB"):
+        lab.lab("down")
+
+
+@pytest.fixture(scope="module")
+def boots() -> dict[str, str]:
+    """Boot ids before anything was done."""
+    return {machine: boot_id(machine) for machine in MACHINES}
+
+
+def boot_id(machine: str) -> str:
+    return lab.guest(machine, "cat /proc/sys/kernel/random/boot_id").strip()
+
+
+def report() -> dict[str, object]:
+    data: dict[str, object] = json.loads((lab.STATE / "report" / "report.json").read_text(encoding="utf-8"))
+    return data
+
+
+class TestRefusals:
+    """Bad input ends in one clear message and changes nothing."""
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["-e", "katagpu_release=22.9"], "22.9"),
+            (["-e", "katagpu_release=26.7"], "26.7"),
+            (["-e", "katagpu_reboot_okay=true"], "katagpu_reboot_ok"),
+            (["-e", "gpu_operator_vaules={}"], "gpu_operator_values"),
+            (["-e", "katagpu_vfio_owner=nobody"], "nobody"),
+            (["-e", "katagpu_maintenance_batch=100%"], "katagpu_maintenance_batch"),
+            (["-e", '{"katagpu_accepted_findings": []}'], "kubernetes_range"),
+            (["-e", '{"katagpu_accepted_findings": [{"id": "kubernetes_range"}]}'], "reason"),
+            (["-e", "katagpu_kubeconfig=/nonexistent/kubeconfig"], "/nonexistent/kubeconfig"),
+            (["-e", "katagpu_node_name=not-a-node", "--limit", "kata-a10,localhost"], "not-a-node"),
+            (["-e", "katagpu_default_workload=vm-passthough"], "vm-passthrough"),
+            (["--limit", "kata-a10"], "localhost"),
+        ],
+        ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+    )
+    def test_is_refused_with_its_message(self, arguments: list[str], message: str) -> None:
+        run = lab.playbook("site", "--check", *arguments)
+        assert run.returncode != 0, run.output
+        assert message in run.output
+        assert "Traceback" not in run.output
+        assert not any(run.changed.values()), run.recap
+
+    def test_an_empty_inventory_fails(self, tmp_path: object) -> None:
+        run = lab.playbook("site", inventory="localhost,")
+        assert run.returncode != 0
+        assert "kata_nodes" in run.output
+
+
+def test_the_machine_is_not_ready_at_first(boots: dict[str, str]) -> None:
+    for machine in MACHINES:
+        assert lab.guest(machine, "ls /sys/kernel/iommu_groups | wc -l").strip() == "0"
+        assert "vfio-pci" not in lab.guest(machine, "lspci -nnk -d 10de:")
+
+
+def test_check_mode_shows_a_plan_and_changes_nothing(boots: dict[str, str]) -> None:
+    before = {machine: lab.tree(machine) for machine in MACHINES}
+    cluster_before = lab.cluster_dump()
+    run = lab.playbook("site", "--check", "--diff")
+    assert run.returncode == 0, run.output
+    assert "intel_iommu=on" in run.output
+    assert "would be drained and rebooted once" in run.output
+    for machine in MACHINES:
+        after = lab.tree(machine)
+        assert sorted(set(before[machine]) ^ set(after)) == []
+        assert boot_id(machine) == boots[machine]
+    assert lab.cluster_dump() == cluster_before
+
+
+def test_site_provisions(boots: dict[str, str]) -> None:
+    run = lab.playbook("site")
+    print(f"site.yml: {run.seconds:.0f} s")
+    assert run.returncode == 0, run.output
+    for machine in MACHINES:
+        assert boot_id(machine) != boots[machine]
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_every_function_of_the_gpu_is_on_vfio(machine: str) -> None:
+    listing = lab.guest(machine, "lspci -nnk -d 10de:")
+    assert listing.count("Kernel driver in use: vfio-pci") == len(GPU[machine]), listing
+
+
+def test_the_classes_of_the_original_document_exist() -> None:
+    names = {item["metadata"]["name"] for item in lab.kubectl_json("get", "runtimeclass")["items"]}
+    coco = {"kata", "kata-clh", "kata-clh-tdx", "kata-qemu", "kata-qemu-tdx", "kata-qemu-sev", "kata-qemu-snp"}
+    assert names >= coco | {"kata-qemu-nvidia-gpu", "kata-qemu-nvidia-gpu-snp", "nvidia"}
+
+
+def test_the_operands_run_where_they_should() -> None:
+    pods = lab.kubectl_json("get", "pods", "-n", "gpu-operator")["items"]
+    running = {
+        (pod["spec"]["nodeName"], pod["metadata"]["name"].rsplit("-", 1)[0])
+        for pod in pods
+        if pod["status"]["phase"] == "Running"
+    }
+    for node in NODES:
+        for operand in (
+            "nvidia-kata-manager",
+            "nvidia-vfio-manager",
+            "nvidia-sandbox-device-plugin-daemonset",
+            "nvidia-sandbox-validator",
+        ):
+            assert (node, operand) in running, sorted(running)
+    assert ("container-1", "nvidia-device-plugin-daemonset") in running
+
+
+def test_only_named_nodes_are_labelled_and_nobody_is_cordoned() -> None:
+    workload = "nvidia.com/gpu.workload.config"
+    nodes = {item["metadata"]["name"]: item for item in lab.kubectl_json("get", "nodes")["items"]}
+    assert {name: node["metadata"]["labels"].get(workload) for name, node in nodes.items()} == {
+        **{name: "vm-passthrough" for name in NODES},
+        "container-1": "container",
+    }
+    assert [name for name, node in nodes.items() if node["spec"].get("unschedulable")] == []
+
+
+def test_the_report_says_that_the_workload_passed() -> None:
+    data = report()
+    workloads = data["workloads"]
+    assert isinstance(workloads, list)
+    assert {workload["node"] for workload in workloads} == set(NODES)
+    assert all(workload["result"] == "passed" and "Test PASSED" in workload["log"] for workload in workloads)
+    assert lab.kubectl_json("get", "pods", "-n", "default")["items"] == []
+
+
+def test_a_second_run_changes_nothing_and_reboots_nothing() -> None:
+    before = {machine: boot_id(machine) for machine in MACHINES}
+    revision = lab.lab("helm", "list", "-n", "gpu-operator", "-o", "json")
+    run = lab.playbook("site")
+    print(f"second site.yml: {run.seconds:.0f} s")
+    assert run.returncode == 0, run.output
+    assert not any(run.changed.values()), run.recap
+    assert {machine: boot_id(machine) for machine in MACHINES} == before
+    assert lab.lab("helm", "list", "-n", "gpu-operator", "-o", "json") == revision
+
+
+def test_check_mode_on_a_converged_cluster_is_quiet() -> None:
+    run = lab.playbook("site", "--check", "--diff")
+    assert run.returncode == 0, run.output
+    assert not any(run.changed.values()), run.recap

@@ -1,0 +1,259 @@
+# Copyright (c) 2026, katagpu contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Puts the node agent where the nodes are: into a guest over SSH, or beside the host for the API-only node."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import shutil
+import subprocess
+import sys
+import tarfile
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.lab import paths, processes
+from tests.lab.controlplane import access, binaries, pki, server
+from tests.lab.errors import LabError
+from tests.lab.node.api import ApiError
+from tests.unit import machines as trees
+
+Progress = Callable[[str], None]
+
+AGENT = Path(__file__).resolve().parent / "node"
+CONTAINER_NODE = "container-1"
+CONTAINER_ADDRESS = "127.0.0.21"
+GUEST_API = f"https://10.0.2.2:{server.API_PORT}"
+READY_SECONDS = 180.0
+
+UNIT = """\
+[Unit]
+Description=Node agent of the katagpu lab (stands in for kubelet and containerd)
+Wants=network-online.target
+After=network-online.target
+
+[Service]
+WorkingDirectory=/opt/katalab
+ExecStart=/usr/bin/python3 -m node --config /etc/katalab/agent.json
+Restart=always
+RestartSec=2
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+# One connection: a trivial command costs about two seconds in an emulated guest. The archive comes on stdin.
+INSTALL = """\
+if [ "$(cat /etc/katalab/digest 2>/dev/null)" = {digest} ] && systemctl is-active -q katalab-agent; then
+  cat >/dev/null; echo unchanged
+else
+  rm -rf /opt/katalab/node && tar -C / -xf - && systemctl daemon-reload && \
+  systemctl enable -q katalab-agent && systemctl restart katalab-agent && \
+  echo {digest} >/etc/katalab/digest && echo pushed
+fi
+"""
+
+# A server with one A10 whose driver the GPU Operator would bring in a container: nothing is bound to the GPU.
+CONTAINER_TREE: dict[str, Any] = {
+    "pci": [
+        {"address": "0000:00:01.0", "class": "060400", "vendor": "8086", "device": "2030", "driver": "pcieport"},
+        {
+            "address": "0000:65:00.0",
+            "class": "030200",
+            "vendor": "10de",
+            "device": "2236",
+            "subsystem": "10de:1482",
+            "revision": "a1",
+            "parent": "0000:00:01.0",
+            "numa_node": 0,
+        },
+    ],
+    "files": {
+        "/etc/os-release": 'PRETTY_NAME="Debian GNU/Linux 13 (trixie)"\nNAME="Debian GNU/Linux"\nVERSION_ID="13"\n'
+        "VERSION_CODENAME=trixie\nID=debian\n",
+        "/etc/hostname": f"{CONTAINER_NODE}\n",
+        "/proc/sys/kernel/osrelease": "6.12.48+deb13-amd64\n",
+        "/proc/cmdline": "BOOT_IMAGE=/boot/vmlinuz-6.12.48+deb13-amd64 root=/dev/vda1 ro quiet\n",
+    },
+    "dirs": ["/sys/kernel/iommu_groups", "/run", "/var/lib", "/var/log"],
+}
+
+
+def agent_files() -> dict[str, bytes]:
+    """The agent's sources by path relative to its package."""
+    return {
+        str(path.relative_to(AGENT)): path.read_bytes()
+        for path in sorted(AGENT.rglob("*"))
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+
+def digest_of(files: dict[str, bytes]) -> str:
+    digest = hashlib.sha256()
+    for name, content in sorted(files.items()):
+        digest.update(f"{name}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()[:16]
+
+
+def agent_config(node: str, address: str, directory: str, **changes: Any) -> dict[str, Any]:
+    """agent.json; `directory` is where the agent finds its token and certificates."""
+    return {
+        "node": node,
+        "address": address,
+        "api": GUEST_API,
+        "token_file": f"{directory}/token",
+        "ca_file": f"{directory}/ca.crt",
+        "certificate_file": f"{directory}/serving.crt",
+        "key_file": f"{directory}/serving.key",
+        "root": "/",
+        "port": 10250,
+        "bind": "0.0.0.0",
+        "simulated": False,
+        "kubelet_version": binaries.version_of(binaries.KUBERNETES),
+        **changes,
+    }
+
+
+def credentials(node: str, address: str) -> dict[str, bytes]:
+    """Token, authority and serving certificate of an agent."""
+    pair = server.authority().issue(f"node-{node}", f"system:node:{node}", names=(address, node))
+    return {
+        "token": server.token_path(access.AGENT).read_bytes(),
+        "ca.crt": server.ca_file().read_bytes(),
+        "serving.crt": pair.certificate.read_bytes(),
+        "serving.key": pair.key.read_bytes(),
+    }
+
+
+def archive(files: dict[str, bytes]) -> bytes:
+    """A tar archive; everything below etc/katalab is for root only."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for name, content in sorted(files.items()):
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mtime = len(content), int(time.time())
+            entry.mode = 0o600 if name.startswith("etc/katalab/") else 0o644
+            tar.addfile(entry, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def push_agent(machine: str, progress: Progress) -> bool:
+    """Installs or updates the agent in a guest; True when something was pushed. The Node is Ready afterwards."""
+    from tests.lab.machines import lifecycle
+
+    profile = lifecycle.profile_of(machine)
+    config = agent_config(profile.node, profile.address, "/etc/katalab")
+    files = {f"opt/katalab/node/{name}": content for name, content in agent_files().items()}
+    files.update({f"etc/katalab/{name}": data for name, data in credentials(profile.node, profile.address).items()})
+    files["etc/katalab/agent.json"] = json.dumps(config, indent=1).encode()
+    files["etc/systemd/system/katalab-agent.service"] = UNIT.encode()
+    before = renewal(profile.node)
+    command = lifecycle.ssh_command(profile, [INSTALL.format(digest=digest_of(files))])
+    result = subprocess.run(command, input=archive(files), capture_output=True, timeout=300, check=False)
+    if result.returncode != 0:
+        raise LabError(f"machine {machine}: the node agent could not be installed: {result.stderr.decode().strip()}")
+    pushed = b"pushed" in result.stdout
+    progress(f"machine {machine} | node agent {'installed' if pushed else 'unchanged'}")
+    wait_ready(profile.node, progress, before if pushed else "")
+    return pushed
+
+
+def renewal(node: str) -> str:
+    """When the node's Lease was renewed last; empty when there is none."""
+    try:
+        lease = server.api().get(f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{node}")
+    except ApiError as error:
+        if error.status == 404:
+            return ""
+        raise
+    return str(lease["spec"].get("renewTime", ""))
+
+
+def wait_ready(node: str, progress: Progress, before: str = "", seconds: float = READY_SECONDS) -> None:
+    """Waits until the node is Ready and its Lease is not the one of an earlier agent (`before`, see `renewal`)."""
+    client, started, said = server.api(), time.monotonic(), 0.0
+    while True:
+        try:
+            conditions = client.get(f"/api/v1/nodes/{node}")["status"].get("conditions", [])
+            if any(item["type"] == "Ready" and item["status"] == "True" for item in conditions):
+                latest = renewal(node)
+                if latest and latest != before:
+                    return
+        except ApiError as error:
+            if error.status != 404:
+                raise
+        waited = time.monotonic() - started
+        if waited > seconds:
+            raise LabError(f"node {node} is not Ready after {waited:.0f} s. Look at the log of its agent.")
+        if waited - said >= 10:
+            said = waited
+            progress(f"node {node} | waiting for Ready ... {waited:.0f} s")
+        time.sleep(0.25)
+
+
+def _container_directory() -> Path:
+    return Path(paths.NODES) / CONTAINER_NODE
+
+
+def _boot(root: Path) -> None:
+    """What a boot changes: a new boot id, an empty /run."""
+    shutil.rmtree(root / "run", ignore_errors=True)
+    (root / "run").mkdir(parents=True)
+    identity = root / "proc/sys/kernel/random/boot_id"
+    identity.parent.mkdir(parents=True, exist_ok=True)
+    identity.write_text(f"{uuid.uuid4()}\n", encoding="utf-8")
+
+
+def container_node_up(progress: Progress) -> None:
+    """Starts the API-only node: an agent on this host over a small file tree."""
+    directory = _container_directory()
+    root = directory / "root"
+    if not (root / "etc/machine-id").is_file():
+        trees.build(CONTAINER_TREE, root)
+        _boot(root)
+        (root / "etc/machine-id").write_text(f"{uuid.uuid4().hex}\n", encoding="utf-8")
+    files = {**agent_files(), **credentials(CONTAINER_NODE, CONTAINER_ADDRESS)}
+    config = agent_config(
+        CONTAINER_NODE,
+        CONTAINER_ADDRESS,
+        str(directory),
+        api=server.API,
+        root=str(root),
+        bind=CONTAINER_ADDRESS,
+        simulated=True,
+    )
+    files["agent.json"] = json.dumps(config, indent=1).encode()
+    name, digest = f"node-{CONTAINER_NODE}", digest_of(files)
+    record = processes.find(name)
+    if record is not None and record.get("digest") != digest:
+        processes.stop(name)
+        record = None
+    before = ""
+    if record is None:
+        before = renewal(CONTAINER_NODE)
+        for file_name in ("agent.json", *credentials(CONTAINER_NODE, CONTAINER_ADDRESS)):
+            pki.write_private(directory / file_name, files[file_name])
+        command = [sys.executable, "-m", "tests.lab.node", "--config", str(directory / "agent.json")]
+        processes.start(name, command, digest=digest)
+    wait_ready(CONTAINER_NODE, progress, before)
+    progress(f"node {CONTAINER_NODE} | Ready (API only, no machine behind it)")
+
+
+def container_node_reboot(progress: Progress) -> None:
+    """What a reboot looks like from the API: the agent stops, comes back with another boot id and an empty /run."""
+    processes.stop(f"node-{CONTAINER_NODE}")
+    _boot(_container_directory() / "root")
+    container_node_up(progress)
+
+
+def container_node_down(progress: Progress = lambda text: None) -> None:
+    """Ends the agent and removes its tree."""
+    if processes.stop(f"node-{CONTAINER_NODE}"):
+        progress(f"node {CONTAINER_NODE} | ended")
+    shutil.rmtree(_container_directory(), ignore_errors=True)

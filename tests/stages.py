@@ -1,0 +1,124 @@
+#!/usr/bin/env python3
+# Copyright (c) 2026, katagpu contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs named stages in order, shows how long each took, and counts the tests that ran."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ElementTree
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+OUTPUT = REPOSITORY / ".build" / "tests"
+PYTEST = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+
+
+@dataclass(frozen=True)
+class Stage:
+    name: str
+    command: list[str]
+    junit: bool = False
+    environment: dict[str, str] = field(default_factory=dict)
+    always: bool = False
+
+
+def _pytest(name: str, *arguments: str) -> Stage:
+    return Stage(name, [*PYTEST, f"--junit-xml={OUTPUT / (name + '.xml')}", *arguments], junit=True)
+
+
+LINT = [
+    Stage("ruff", ["ruff", "check", "."]),
+    Stage("ruff-format", ["ruff", "format", "--check", "--quiet", "."]),
+    Stage("mypy", ["tests/sanity/mypy"]),
+    Stage("yamllint", ["yamllint", "--strict", "."]),
+    Stage("ansible-lint", ["ansible-lint", "--offline", "-q"]),
+    Stage("syntax", ["tests/sanity/syntax"]),
+    Stage("changelog", ["antsibull-changelog", "lint"]),
+    Stage("docs", ["antsibull-docs", "lint-collection-docs", "--plugin-docs", "--skip-rstcheck", "."]),
+]
+QUICK = [_pytest("unit", "tests/unit"), _pytest("contract", "tests/contract")]
+SANITY = [Stage("sanity", ["tests/sanity/run"])]
+BUILD = [_pytest("build", "tests/integration/test_build.py")]
+# The lab is booted once: the molecule scenarios look at what the end-to-end run has made.
+END_TO_END = [
+    replace(_pytest("end-to-end", "-v", "tests/integration/test_end_to_end.py"), environment={"KATAGPU_KEEP_LAB": "1"})
+]
+MOLECULE = [Stage("molecule", ["tests/integration/molecule"])]
+LAB_DOWN = [Stage("lab-down", [sys.executable, "-m", "tests.lab", "down"], always=True)]
+
+SETS = {
+    "lint": LINT,
+    "check": LINT + QUICK,
+    "sanity": SANITY,
+    "molecule": MOLECULE,
+    "test": LINT + QUICK + SANITY + BUILD + END_TO_END + MOLECULE + LAB_DOWN,
+}
+
+
+def run(stage: Stage) -> bool:
+    print(f"\n=== {stage.name}: {' '.join(stage.command[:4])} ...", flush=True)
+    environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_INJECT_FACT_VARS": "false", **stage.environment}
+    try:
+        return subprocess.run(stage.command, cwd=REPOSITORY, env=environment, check=False).returncode == 0
+    except FileNotFoundError as error:
+        print(f"{stage.name}: {error}. Run `make setup`.")
+        return False
+
+
+def counts(stages: list[Stage]) -> tuple[int, int, int]:
+    passed = failed = skipped = 0
+    for stage in stages:
+        report = OUTPUT / f"{stage.name}.xml"
+        if not stage.junit or not report.exists():
+            continue
+        for suite in ElementTree.parse(report).getroot().iter("testsuite"):
+            wrong = int(suite.get("failures", 0)) + int(suite.get("errors", 0))
+            left_out = int(suite.get("skipped", 0))
+            passed += int(suite.get("tests", 0)) - wrong - left_out
+            failed += wrong
+            skipped += left_out
+    return passed, failed, skipped
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("set", choices=sorted(SETS))
+    parser.add_argument("--keep-going", action="store_true", help="run the remaining stages after a failure")
+    arguments = parser.parse_args()
+    stages = SETS[arguments.set]
+    OUTPUT.mkdir(parents=True, exist_ok=True)
+    for report in OUTPUT.glob("*.xml"):
+        report.unlink()
+    results: list[tuple[str, bool, float]] = []
+    stopped = False
+    for stage in stages:
+        if stopped and not stage.always:
+            print(f"\n=== {stage.name}: not run")
+            continue
+        begun = time.monotonic()
+        good = run(stage)
+        results.append((stage.name, good, time.monotonic() - begun))
+        stopped = stopped or not (good or arguments.keep_going)
+    print(f"\n=== stages of `{arguments.set}`")
+    for name, good, seconds in results:
+        print(f"  {'ok    ' if good else 'FAILED'} {name:<14} {seconds:7.1f} s")
+    print(f"  total {sum(seconds for _, _, seconds in results):.0f} s")
+    passed, failed, skipped = counts(stages)
+    failed_stages = [name for name, good, _ in results if not good]
+    if failed_stages:
+        print(f"failed stages: {', '.join(failed_stages)}")
+        failed = max(failed, 1)
+    if passed or failed:
+        print(f"{passed} passed, {failed} failed, {skipped} skipped")
+    return 1 if failed_stages else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,301 @@
+# Copyright (c) 2026, katagpu contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.katagpu.cluster.plugins.module_utils._errors import KatagpuError
+from tests.unit.assess_host import ARTIFACTS, AUDIO, GPU, RELEASE, audio, bmc_display, gpu, ids, judge, machine
+
+READY = "quiet intel_iommu=on modprobe.blacklist=nouveau"
+OURS = {
+    "/etc/modules-load.d/katagpu.conf": "# Managed by katagpu.cluster.\nvfio-pci\nvfio_iommu_type1\nvhost_vsock\nvhost_net\n",
+    "/etc/modprobe.d/katagpu.conf": "# Managed by katagpu.cluster.\nblacklist nouveau\n",
+}
+LOADED = ("vfio_pci", "vfio_iommu_type1", "vhost_vsock", "vhost_net")
+UNLABELLED: dict[str, Any] = {"labels": {}}
+LABELLED: dict[str, Any] = {"labels": {"nvidia.com/gpu.workload.config": "vm-passthrough"}}
+
+
+def ready(*functions: dict[str, Any], **more: Any) -> dict[str, Any]:
+    files = {**OURS, **more.pop("files", {})}
+    return machine(*functions, arguments=READY, loaded=LOADED, files=files, **more)
+
+
+def test_a_host_that_is_not_ready_gets_a_plan_and_no_block(tmp_path: Path) -> None:
+    answer = judge(machine(gpu(), arguments="quiet intel_iommu=off", loaded=("nouveau",)), tmp_path)
+    plan = answer["plan"]["host_iommu"]
+    assert plan["kernel_cmdline"]["present"] == ["intel_iommu=on", "modprobe.blacklist=nouveau"]
+    assert [item["path"] for item in plan["files"]] == list(OURS)
+    assert plan["reboot"] is True
+    assert answer["plan"]["host_vfio"] == {}
+    assert not answer["summary"]["blocked"]
+    assert answer["summary"]["reboot_needed"]
+    assert ids(answer, "will_be_fixed_by") == ["A04"]
+    assert ids(answer, "unknown_until") == ["A05"]
+
+
+def test_a_host_that_is_ready_has_nothing_to_do(tmp_path: Path) -> None:
+    answer = judge(ready(gpu(group="12", driver="vfio-pci")), tmp_path, cluster_node=LABELLED)
+    assert answer["plan"] == {"host_iommu": {}, "host_vfio": {}}
+    assert answer["findings"] == []
+    assert not answer["summary"]["reboot_needed"]
+
+
+def test_a_gpu_without_siblings_is_left_to_the_operator(tmp_path: Path) -> None:
+    answer = judge(ready(gpu(group="12", driver=None)), tmp_path, cluster_node=UNLABELLED)
+    assert answer["plan"]["host_vfio"] == {}
+    assert not answer["summary"]["blocked"]
+
+
+def test_the_sibling_that_the_operator_leaves_behind_is_bound_live_on_first_provisioning(tmp_path: Path) -> None:
+    answer = judge(ready(gpu(group="12", driver=None), audio(group="12")), tmp_path, cluster_node=UNLABELLED)
+    plan = answer["plan"]["host_vfio"]
+    assert plan["addresses"] == [AUDIO]
+    assert plan["foreign_owner"] == [GPU]
+    assert plan["live"] == "idle"
+    assert not answer["summary"]["reboot_needed"]
+    assert ids(answer, "will_be_fixed_by", "warn") == ["A05"]
+
+
+@pytest.mark.parametrize("node", [LABELLED, None])
+def test_on_a_labelled_or_unknown_node_it_is_bound_at_boot(tmp_path: Path, node: dict[str, Any] | None) -> None:
+    answer = judge(ready(gpu(group="12", driver="vfio-pci"), audio(group="12")), tmp_path, cluster_node=node)
+    assert answer["plan"]["host_vfio"]["live"] == "never"
+    assert answer["summary"]["reboot_needed"]
+
+
+def test_owner_host_binds_the_gpus_too(tmp_path: Path) -> None:
+    description = ready(gpu(group="12"), audio(group="12"))
+    release = {**RELEASE, "vfio": {**RELEASE["vfio"], "owners": ["operator", "host"]}}
+    answer = judge(description, tmp_path, desired={"vfio_owner": "host"}, release=release)
+    assert answer["plan"]["host_vfio"]["addresses"] == [GPU]
+    assert "foreign_owner" not in answer["plan"]["host_vfio"]
+
+
+def test_an_owner_that_the_release_does_not_support_is_a_block(tmp_path: Path) -> None:
+    answer = judge(ready(gpu(group="12"), audio(group="12")), tmp_path, desired={"vfio_owner": "host"})
+    assert ids(answer) == ["vfio_owner"]
+    assert answer["plan"]["host_vfio"] == {}
+
+
+def test_not_persistent_on_a_labelled_node_names_the_variables(tmp_path: Path) -> None:
+    wish = {"vfio_persistent": False}
+    moving = ready(gpu(group="12", driver="vfio-pci"), audio(group="12"))
+    with pytest.raises(KatagpuError, match="host_vfio_persistent: false with host_vfio_live: auto"):
+        judge(moving, tmp_path / "a", desired=wish, cluster_node=LABELLED)
+    done = ready(gpu(group="12", driver="vfio-pci"), audio(group="12", driver="vfio-pci"))
+    assert judge(done, tmp_path / "b", desired=wish, cluster_node=LABELLED)["plan"]["host_vfio"] == {}
+
+
+def test_firmware_without_an_iommu_is_a_block_without_a_reboot(tmp_path: Path) -> None:
+    answer = judge(machine(gpu(), firmware=""), tmp_path)
+    assert ids(answer) == ["A02"]
+    assert not answer["summary"]["reboot_needed"]
+    assert "intel_iommu=on" not in str(answer["plan"])
+
+
+def test_amd_needs_no_argument_that_turns_it_on(tmp_path: Path) -> None:
+    functions = (gpu(group="12", driver="vfio-pci"),)
+    description = machine(
+        *functions,
+        arguments="quiet modprobe.blacklist=nouveau",
+        firmware="IVRS",
+        vendor="AuthenticAMD",
+        flags="svm",
+        loaded=LOADED,
+        files=OURS,
+    )
+    answer = judge(description, tmp_path)
+    assert answer["plan"]["host_iommu"] == {}
+    assert answer["findings"] == []
+
+
+def test_a_foreign_member_with_the_root_disk_is_refused(tmp_path: Path) -> None:
+    disk = {
+        "address": "0000:01:00.0",
+        "class": "010802",
+        "vendor": "144d",
+        "device": "a80a",
+        "driver": "nvme",
+        "group": "12",
+    }
+    answer = judge(ready(gpu(group="12"), disk), tmp_path, cluster_node=UNLABELLED)
+    assert ids(answer) == ["A07"]
+    assert answer["summary"]["blocked"]
+    assert answer["plan"]["host_vfio"] == {}
+    assert "0000:01:00.0" in answer["summary"]["messages"][0]
+
+
+def test_the_only_display_is_refused_and_one_of_two_is_not(tmp_path: Path) -> None:
+    card = gpu(**{"class": "030000"}, group="12", boot_vga=1)
+    assert ids(judge(ready(card), tmp_path / "a", cluster_node=UNLABELLED)) == ["A15"]
+    second = judge(ready(gpu(**{"class": "030000"}, group="12", boot_vga=0), bmc_display()), tmp_path / "b")
+    assert ids(second) == []
+
+
+def test_a_host_without_gpus_is_refused(tmp_path: Path) -> None:
+    assert "no_gpu" in ids(judge(ready(bmc_display(group="1")), tmp_path))
+
+
+def test_all_gpus_or_none(tmp_path: Path) -> None:
+    second = gpu(address="0000:66:00.0", group="13", driver=None)
+    functions = (gpu(group="12", driver=None), second)
+    answer = judge(ready(*functions), tmp_path, desired={"vfio_addresses": [GPU]})
+    assert ids(answer) == ["partial_gpu_node"]
+    assert "0000:66:00.0" in answer["summary"]["messages"][0]
+
+
+def test_an_address_that_is_no_gpu_is_refused(tmp_path: Path) -> None:
+    answer = judge(ready(gpu(group="12")), tmp_path, desired={"vfio_addresses": [GPU, AUDIO]})
+    assert ids(answer) == ["no_gpu"]
+
+
+def test_memory_that_the_firmware_reserves_for_the_gpu_is_a_block(tmp_path: Path) -> None:
+    regions = {"/sys/kernel/iommu_groups/12/reserved_regions": "0x7f000000 0x7fffffff direct\n"}
+    assert ids(judge(ready(gpu(group="12"), files=regions), tmp_path)) == ["A11"]
+
+
+def test_relaxable_regions_are_none(tmp_path: Path) -> None:
+    regions = {"/sys/kernel/iommu_groups/12/reserved_regions": "0x7f000000 0x7fffffff direct-relaxable\n"}
+    assert ids(judge(ready(gpu(group="12"), files=regions), tmp_path)) == []
+
+
+def test_no_kvm_is_a_block_that_can_be_accepted_by_name(tmp_path: Path) -> None:
+    description = ready(gpu(group="12", driver="vfio-pci"), kvm=False, flags="")
+    assert ids(judge(description, tmp_path / "a")) == ["B13"]
+    answer = judge(description, tmp_path / "b", accepted={"B13": "emulated guest"})
+    assert ids(answer, "accepted") == ["B13"]
+    assert not answer["summary"]["blocked"]
+
+
+def test_a_host_driver_is_a_block_that_cannot_be_accepted(tmp_path: Path) -> None:
+    description = machine(gpu(group="12", driver="nvidia"), arguments=READY, loaded=(*LOADED, "nvidia"), files=OURS)
+    assert "B04" in ids(judge(description, tmp_path, accepted={"B04": "please"}))
+
+
+def test_a_missing_module_is_a_block(tmp_path: Path) -> None:
+    description = ready(gpu(group="12", driver="vfio-pci"))
+    answer = judge(description, tmp_path, desired={"modules": ["vfio-pci", "vhost_nothing"]})
+    assert "B09" not in ids(answer), "a module that was not asked for when the host was read is not known to be missing"
+    files = description["files"]
+    files["/proc/modules"] = ""
+    files[next(path for path in files if path.endswith("modules.dep"))] = "kernel/x/vfio.ko.xz:\n"
+    assert "B09" in ids(judge(description, tmp_path / "b"))
+
+
+def test_an_unknown_boot_loader_blocks_only_where_the_iommu_needs_it(tmp_path: Path) -> None:
+    def without_grub(description: dict[str, Any]) -> dict[str, Any]:
+        for path in [path for path in description["files"] if "grub" in path]:
+            del description["files"][path]
+        return description
+
+    off = judge(without_grub(machine(gpu(), arguments="quiet")), tmp_path / "a")
+    assert off["summary"]["blocked"]
+    on = machine(gpu(group="12", driver="vfio-pci"), arguments="quiet", loaded=LOADED, files=OURS)
+    answer = judge(without_grub(on), tmp_path / "b")
+    assert not answer["summary"]["blocked"]
+    assert len(ids(answer, "open", "warn")) == 1
+
+
+@pytest.mark.parametrize(
+    ("node", "found"),
+    [
+        ({"machine_id": "728afaec4678466693b066679238be21"}, []),
+        ({"machine_id": "728AFAEC-4678466693b066679238be21"}, []),
+        ({"machine_id": "0" * 32}, ["node_identity"]),
+        ({}, []),
+    ],
+)
+def test_host_and_node_are_the_same_machine(tmp_path: Path, node: dict[str, Any], found: list[str]) -> None:
+    description = ready(gpu(group="12", driver="vfio-pci"))
+    assert ids(judge(description, tmp_path, cluster_node={**LABELLED, **node})) == found
+
+
+def test_containerd_without_cri_is_a_block(tmp_path: Path) -> None:
+    files = {"/etc/containerd/config.toml": 'disabled_plugins = ["cri"]\n'}
+    assert ids(judge(ready(gpu(group="12", driver="vfio-pci"), files=files), tmp_path / "a")) == ["D10"]
+    broken = {"/etc/containerd/config.toml": "disabled_plugins = [\n"}
+    assert ids(judge(ready(gpu(group="12", driver="vfio-pci"), files=broken), tmp_path / "b")) == ["D10"]
+
+
+@pytest.mark.parametrize(
+    ("desired", "part"),
+    [
+        ({"vfio_ownr": "host"}, "vfio_ownr is unknown"),
+        ({"vfio_owner": "me"}, "vfio_owner must be one of operator, host"),
+        ({"vfio_members": "all"}, "vfio_members must be refuse or same_slot or a list"),
+        ({"modules": "vfio-pci"}, "modules must be a list of texts"),
+        ({"vfio_persistent": "yes"}, "vfio_persistent must be true or false"),
+        ({"vfio_persistent": False, "vfio_live": "never"}, "host_vfio_persistent: false with host_vfio_live: never"),
+    ],
+)
+def test_a_wrong_wish_is_refused(tmp_path: Path, desired: dict[str, Any], part: str) -> None:
+    with pytest.raises(KatagpuError, match=part):
+        judge(ready(gpu()), tmp_path, desired=desired)
+
+
+def test_null_means_the_default(tmp_path: Path) -> None:
+    description = ready(gpu(group="12", driver="vfio-pci"))
+    answer = judge(description, tmp_path, desired={"vfio_owner": None, "modules": None})
+    assert answer["plan"] == {"host_iommu": {}, "host_vfio": {}}
+
+
+def results(answer: dict[str, Any]) -> dict[str, str]:
+    return {item["id"]: item["result"] for item in answer["checks"]}
+
+
+CDI = """cdiVersion: 0.5.0
+kind: nvidia.com/pgpu
+devices:
+  - name: "0"
+    containerEdits: {deviceNodes: [{path: /dev/vfio/12}]}
+"""
+
+
+def provisioned(**more: Any) -> dict[str, Any]:
+    folder = f"{ARTIFACTS}/kata-qemu-nvidia-gpu"
+    files = {
+        "/var/run/cdi/nvidia.com-pgpu.yaml": CDI,
+        f"{folder}/configuration-nvidia-gpu-qemu.toml": "",
+        f"{folder}/kata-ubuntu-jammy-nvidia-gpu.initrd": "",
+        f"{folder}/vmlinuz-5.19.2-109-nvidia-gpu": "",
+    }
+    files.update(more.pop("files", {}))
+    members = more.pop("members", [audio(group="12", driver="vfio-pci")])
+    return ready(gpu(group="12", driver=more.pop("driver", "vfio-pci")), *members, files=files)
+
+
+def test_a_provisioned_host_passes_every_check(tmp_path: Path) -> None:
+    answer = judge(
+        provisioned(), tmp_path, verify=True, cluster_node={"boot_id": "4f746628-5775-4479-aaaa-394c0faedef9"}
+    )
+    assert set(results(answer).values()) == {"passed"}
+    assert all(item["evidence"] for item in answer["checks"])
+
+
+@pytest.mark.parametrize(
+    ("more", "failed"),
+    [
+        ({"driver": "nouveau"}, {"V5", "V14"}),
+        ({"members": [audio(group="12")]}, {"V5"}),
+        ({"files": {"/var/run/cdi/nvidia.com-pgpu.yaml": CDI.replace("/12", "/13")}}, {"V14"}),
+        ({"files": {"/var/run/cdi/nvidia.com-pgpu.yaml": "{"}}, {"V14"}),
+        ({"files": {"/proc/modules": "nouveau 1 0 - Live 0x0\n"}}, {"V8"}),
+    ],
+)
+def test_what_is_wrong_on_a_provisioned_host_is_seen(tmp_path: Path, more: dict[str, Any], failed: set[str]) -> None:
+    answer = judge(provisioned(**more), tmp_path, verify=True)
+    assert {id for id, result in results(answer).items() if result == "failed"} == failed
+
+
+def test_missing_artifacts_are_seen(tmp_path: Path) -> None:
+    description = provisioned()
+    for path in [path for path in description["files"] if path.endswith(".initrd")]:
+        del description["files"][path]
+    checks = judge(description, tmp_path, verify=True)["checks"]
+    assert ["*.initrd" in item["evidence"] for item in checks if item["result"] == "failed"] == [True]

@@ -1,0 +1,194 @@
+# Copyright (c) 2026, katagpu contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who cordoned a node, and what keeps it from being drained."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from typing import Any
+
+import pytest
+
+from ansible_collections.katagpu.cluster.plugins.plugin_utils import _maintenance
+from ansible_collections.katagpu.cluster.plugins.plugin_utils._maintenance import (
+    begun_maintenance,
+    drain_obstacles,
+    maintenance_mark,
+)
+
+BOOT = "11111111-1111-4111-8111-111111111111"
+LATER = "22222222-2222-4222-8222-222222222222"
+BEAT = "2026-01-02T03:04:05Z"
+CONTROL_PLANE = {"node-role.kubernetes.io/control-plane": ""}
+
+
+def node(
+    name: str = "gpu-01", cordoned: bool = False, mark: Any = None, ready: str = "True", **more: Any
+) -> dict[str, Any]:
+    annotations = {} if mark is None else {_maintenance.ANNOTATION: mark if isinstance(mark, str) else json.dumps(mark)}
+    return {
+        "metadata": {"name": name, "labels": more.get("labels", {}), "annotations": annotations},
+        "spec": {"unschedulable": True} if cordoned else {},
+        "status": {
+            "allocatable": more.get("allocatable", {}),
+            "conditions": [{"type": "Ready", "status": ready, "lastHeartbeatTime": BEAT}],
+        },
+    }
+
+
+def pod(name: str, owner: str | None = "ReplicaSet", phase: str = "Running", **more: Any) -> dict[str, Any]:
+    metadata: dict[str, Any] = {"namespace": "shop", "name": name, "labels": more.get("labels", {"app": "web"})}
+    if owner:
+        metadata["ownerReferences"] = [{"kind": owner}]
+    metadata.update(more.get("metadata", {}))
+    volumes = [{"name": "scratch", "emptyDir": {}}] if more.get("emptydir") else []
+    conditions = [{"type": "Ready", "status": "True" if more.get("ready", True) else "False"}]
+    return {"metadata": metadata, "spec": {"volumes": volumes}, "status": {"phase": phase, "conditions": conditions}}
+
+
+def budget(selector: Any, allowed: int = 0, name: str = "web", **more: Any) -> dict[str, Any]:
+    spec = {"selector": selector, **more.get("spec", {})}
+    return {
+        "metadata": {"namespace": more.get("namespace", "shop"), "name": name},
+        "spec": spec,
+        "status": {"disruptionsAllowed": allowed, **more.get("status", {})},
+    }
+
+
+WEB = {"matchLabels": {"app": "web"}}
+
+
+def test_a_schedulable_node_is_cordoned_by_us() -> None:
+    found = begun_maintenance(
+        node(allocatable={"nvidia.com/GA102GL_A10": "2", "nvidia.com/gpu": "9", "cpu": "8"}), BOOT
+    )
+    assert found == {"boot_id": BOOT, "cordoned_by_us": True, "gpus": 2, "heartbeat": BEAT}
+
+
+def test_an_admins_cordon_is_not_ours() -> None:
+    assert begun_maintenance(node(cordoned=True), BOOT)["cordoned_by_us"] is False
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_an_interrupted_run_knows_who_cordoned(ours: bool) -> None:
+    mark = {"boot_id": BOOT, "cordoned_by_us": ours, "gpus": 1, "heartbeat": BEAT}
+    assert begun_maintenance(node(cordoned=True, mark=mark), LATER) == mark
+
+
+def test_a_mark_on_a_schedulable_node_is_stale() -> None:
+    stale = {"boot_id": BOOT, "cordoned_by_us": False, "gpus": 7}
+    found = begun_maintenance(node(mark=stale), LATER)
+    assert found["cordoned_by_us"] is True and found["boot_id"] == LATER and found["gpus"] == 0
+
+
+@pytest.mark.parametrize("text", ["", "yes", "[]", "null", '{"boot_id": "x"}', '{"cordoned_by_us": "true"}'])
+def test_what_we_did_not_write_is_not_ours(text: str) -> None:
+    assert maintenance_mark(node(mark=text)) == {}
+    assert begun_maintenance(node(cordoned=True, mark=text), BOOT)["cordoned_by_us"] is False
+
+
+def test_no_annotation_is_no_mark() -> None:
+    assert maintenance_mark({"metadata": {"name": "gpu-01"}}) == {}
+    assert maintenance_mark({}) == {}
+
+
+def test_ordinary_pods_are_no_obstacle() -> None:
+    pods = [
+        pod("web-1"),
+        pod("agent", owner="DaemonSet", emptydir=True),
+        pod("done", owner=None, phase="Succeeded", emptydir=True),
+        pod("static", owner=None, metadata={"annotations": {"kubernetes.io/config.mirror": "x"}}),
+    ]
+    assert drain_obstacles(node(), pods, [budget(WEB, allowed=1)]) == []
+
+
+def test_everything_is_said_at_once() -> None:
+    pods = [pod("web-1"), pod("bare", owner=None, labels={}), pod("cache-1", labels={}, emptydir=True)]
+    found = drain_obstacles(
+        node(labels=CONTROL_PLANE), pods, [budget(WEB)], [node(labels=CONTROL_PLANE)], False, False, "ab-c", "ABC\n"
+    )
+    keys = ("very host", "control-plane", "shop/bare", "shop/cache-1", "shop/web ")
+    assert [key for key, text in zip(keys, found, strict=True) if key not in text] == []
+    assert all(" Fix: " in text for text in found)
+
+
+def test_consent_takes_pods_off_the_list() -> None:
+    pods = [pod("bare", owner=None), pod("cache-1", emptydir=True)]
+    assert len(drain_obstacles(node(), pods)) == 2
+    assert len(drain_obstacles(node(), pods, force=True)) == 1
+    assert drain_obstacles(node(), pods, force=True, delete_emptydir_data=True) == []
+
+
+@pytest.mark.parametrize(
+    ("selector", "stops"),
+    [
+        (WEB, True),
+        ({}, True),
+        (None, False),
+        ({"matchLabels": {"app": "other"}}, False),
+        ({"matchExpressions": [{"key": "app", "operator": "In", "values": ["web"]}]}, True),
+        ({"matchExpressions": [{"key": "app", "operator": "NotIn", "values": ["web"]}]}, False),
+        ({"matchExpressions": [{"key": "tier", "operator": "NotIn", "values": ["web"]}]}, True),
+        ({"matchExpressions": [{"key": "app", "operator": "Exists"}]}, True),
+        ({"matchExpressions": [{"key": "app", "operator": "DoesNotExist"}]}, False),
+        ({"matchLabels": {"app": "web"}, "matchExpressions": [{"key": "tier", "operator": "Exists"}]}, False),
+    ],
+)
+def test_selectors_of_budgets(selector: Any, stops: bool) -> None:
+    assert bool(drain_obstacles(node(), [pod("web-1")], [budget(selector)])) is stops
+
+
+def test_a_budget_of_another_namespace_does_not_count() -> None:
+    assert drain_obstacles(node(), [pod("web-1")], [budget(WEB, namespace="other")]) == []
+
+
+def test_two_budgets_for_one_pod_stop_even_when_they_allow() -> None:
+    budgets = [budget(WEB, allowed=1), budget({}, allowed=1, name="all")]
+    (found,) = drain_obstacles(node(), [pod("web-1")], budgets)
+    assert "shop/all, shop/web" in found
+
+
+def test_the_api_evicts_some_pods_whatever_the_budget_says() -> None:
+    gone = pod("gone", metadata={"deletionTimestamp": BEAT})
+    assert drain_obstacles(node(), [gone, pod("waiting", phase="Pending")], [budget(WEB)]) == []
+
+
+def test_a_pod_that_is_not_ready_may_go_when_the_others_are_enough() -> None:
+    sick = [pod("web-1", ready=False)]
+    assert drain_obstacles(node(), sick, [budget(WEB, status={"desiredHealthy": 2, "currentHealthy": 1})])
+    assert drain_obstacles(node(), sick, [budget(WEB, status={"desiredHealthy": 2, "currentHealthy": 2})]) == []
+    assert drain_obstacles(node(), sick, [budget(WEB, spec={"unhealthyPodEvictionPolicy": "AlwaysAllow"})]) == []
+
+
+@pytest.mark.parametrize(
+    ("others", "stops"),
+    [
+        ([], True),
+        ([node("cp-2", labels=CONTROL_PLANE)], False),
+        ([node("cp-2", labels=CONTROL_PLANE, ready="False")], True),
+        ([node("worker-1")], True),
+    ],
+)
+def test_the_only_ready_control_plane(others: list[dict[str, Any]], stops: bool) -> None:
+    target = node("cp-1", labels=CONTROL_PLANE)
+    assert bool(drain_obstacles(target, control_planes=[target, *others])) is stops
+
+
+def test_a_worker_may_go_beside_one_control_plane() -> None:
+    assert drain_obstacles(node(), control_planes=[node("cp-1", labels=CONTROL_PLANE)]) == []
+
+
+def test_a_host_without_node_is_asked_for_the_controller_only() -> None:
+    assert drain_obstacles({}, host_machine_id="abc", controller_machine_id="def") == []
+    assert drain_obstacles({}, host_machine_id="", controller_machine_id="") == []
+    assert len(drain_obstacles({}, host_machine_id="abc", controller_machine_id="abc")) == 1
+
+
+@pytest.mark.parametrize("name", ["begun_maintenance", "drain_obstacles", "maintenance_mark"])
+def test_filters_are_the_functions(name: str) -> None:
+    plugin = importlib.import_module(f"ansible_collections.katagpu.cluster.plugins.filter.{name}")
+    assert list(plugin.FilterModule().filters()) == [name] and f"name: {name}\n" in plugin.DOCUMENTATION
+    options = {"boot_id": BOOT} if name == "begun_maintenance" else {}
+    assert plugin.FilterModule().filters()[name]({}, **options) == getattr(_maintenance, name)({}, **options)

@@ -1,0 +1,240 @@
+# Copyright (c) 2026, katagpu contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.katagpu.cluster.plugins.module_utils._errors import KatagpuError
+from ansible_collections.katagpu.cluster.plugins.plugin_utils import _manifests as manifests
+
+STACK: dict[str, Any] = {
+    "gpu_operator": {"deployment": "the-operator", "cluster_policy": "the-policy"},
+    "operands": {
+        "kata": [{"daemonset": "kata-a"}, {"daemonset": "kata-b", "optional": True}],
+        "container": [{"daemonset": "container-a"}],
+    },
+    "runtime_classes": {"operator": ["class-a", "class-b"]},
+    "workload": {
+        "name": "sample",
+        "container": "one",
+        "restart_policy": "OnFailure",
+        "annotations": {"cdi": "gpu=0"},
+        "memory_annotation": "memory",
+    },
+}
+
+
+class TestNamedNodes:
+    def test_names_roles_and_addresses(self) -> None:
+        hostvars = {
+            "a.example.com": {"katagpu_node_name": "a", "ansible_host": "192.0.2.1"},
+            "b": {"katagpu_record": {"boot_id": "u-1", "machine_id": "", "gpu_count": 2, "findings": []}},
+        }
+        assert manifests.named_nodes(hostvars, kata=["a.example.com"], container=["b"]) == {
+            "a": {"role": "kata", "addresses": ["192.0.2.1"]},
+            "b": {"role": "container", "addresses": [], "boot_id": "u-1", "gpu_count": 2},
+        }
+
+    def test_a_forgotten_record_is_no_record(self) -> None:
+        assert manifests.named_nodes({"a": {"katagpu_record": {}}}, ["a"], []) == {
+            "a": {"role": "kata", "addresses": []}
+        }
+
+    def test_a_host_in_both_groups_is_refused(self) -> None:
+        with pytest.raises(KatagpuError, match="in kata_nodes and in container_nodes at once: a"):
+            manifests.named_nodes({"a": {}}, kata=["a"], container=["a"])
+
+    def test_two_hosts_for_one_node_are_refused(self) -> None:
+        with pytest.raises(KatagpuError, match="two hosts of the inventory are node n"):
+            manifests.named_nodes({"a": {"katagpu_node_name": "n"}, "n": {}}, kata=["a"], container=["n"])
+
+
+class TestCcRuntime:
+    UPSTREAM = (
+        {"kind": "Namespace", "metadata": {"name": "x"}},
+        {"kind": "CcRuntime", "spec": {"runtimeName": "kata", "ccNodeSelector": {"matchLabels": {"upstream": "1"}}}},
+    )
+
+    def test_the_selector_replaces_that_of_upstream(self) -> None:
+        given_manifests = copy.deepcopy(self.UPSTREAM)
+        result = manifests.cc_runtime_manifests(given_manifests, {"ours": "yes"})
+        assert result[0] == self.UPSTREAM[0]
+        assert result[1]["spec"] == {"runtimeName": "kata", "ccNodeSelector": {"matchLabels": {"ours": "yes"}}}
+        assert given_manifests == self.UPSTREAM, "the input was changed"
+
+    def test_an_empty_selector_is_refused(self) -> None:
+        with pytest.raises(KatagpuError, match="containerd of every node would be replaced"):
+            manifests.cc_runtime_manifests(self.UPSTREAM, {})
+
+    def test_manifests_without_a_runtime_are_refused(self) -> None:
+        with pytest.raises(KatagpuError, match="contain no CcRuntime"):
+            manifests.cc_runtime_manifests(self.UPSTREAM[:1], {"ours": "yes"})
+
+
+class TestKataManager:
+    def test_nothing_given_leaves_the_chart_alone(self) -> None:
+        assert manifests.kata_manager_values({}) == {}
+
+    def test_the_whole_block(self) -> None:
+        assert manifests.kata_manager_values(
+            {
+                "enabled": True,
+                "artifacts_dir": "/opt/artifacts",
+                "runtime_classes": [
+                    {"name": "one", "artifacts": {"url": "registry.example.com/a:1", "pull_secret": "s"}},
+                    {"name": "two", "node_selector": {"cc": "true"}, "artifacts": {"url": "registry.example.com/b:1"}},
+                ],
+                "repository": "registry.example.com",
+                "image": "manager",
+                "version": "v1",
+                "image_pull_policy": "Always",
+                "image_pull_secrets": ["s"],
+                "env": [{"name": "A", "value": "b"}],
+                "resources": {"limits": {"cpu": "1"}},
+            }
+        ) == {
+            "enabled": True,
+            "config": {
+                "artifactsDir": "/opt/artifacts",
+                "runtimeClasses": [
+                    {
+                        "name": "one",
+                        "nodeSelector": {},
+                        "artifacts": {"url": "registry.example.com/a:1", "pullSecret": "s"},
+                    },
+                    {
+                        "name": "two",
+                        "nodeSelector": {"cc": "true"},
+                        "artifacts": {"url": "registry.example.com/b:1", "pullSecret": ""},
+                    },
+                ],
+            },
+            "repository": "registry.example.com",
+            "image": "manager",
+            "version": "v1",
+            "imagePullPolicy": "Always",
+            "imagePullSecrets": ["s"],
+            "env": [{"name": "A", "value": "b"}],
+            "resources": {"limits": {"cpu": "1"}},
+        }
+
+    def test_false_and_empty_are_values(self) -> None:
+        assert manifests.kata_manager_values({"enabled": False, "env": [], "image": None}) == {
+            "enabled": False,
+            "env": [],
+        }
+
+    @pytest.mark.parametrize("word", ["artifactsDir", "imagePullPolicy", "runtimeClasses"])
+    def test_the_words_of_the_chart_are_refused(self, word: str) -> None:
+        with pytest.raises(KatagpuError, match=f"unknown option {word}; known are artifacts_dir"):
+            manifests.kata_manager_values({word: "x"})
+
+    @pytest.mark.parametrize("entry", [{"name": "x"}, {"artifacts": {"url": "u"}}, {"name": "x", "artifacts": {}}])
+    def test_an_incomplete_class_is_refused(self, entry: dict[str, Any]) -> None:
+        with pytest.raises(KatagpuError, match=r"each entry needs a name and artifacts\.url"):
+            manifests.kata_manager_values({"runtime_classes": [entry]})
+
+
+class TestWaits:
+    def waits(self, kata: list[str], container: list[str]) -> list[dict[str, Any]]:
+        return manifests.gpu_operator_waits(STACK, namespace="ns", kata=kata, container=container)
+
+    def test_operands_of_both_workloads_name_their_nodes(self) -> None:
+        found = {(entry["kind"], entry["name"]): entry.get("until") for entry in self.waits(["k1", "k2"], ["c1"])}
+        assert found == {
+            ("Deployment", "the-operator"): None,
+            ("ClusterPolicy", "the-policy"): None,
+            ("DaemonSet", "kata-a"): {"nodes": ["k1", "k2"]},
+            ("DaemonSet", "container-a"): {"nodes": ["c1"]},
+            ("RuntimeClass", "class-a"): None,
+            ("RuntimeClass", "class-b"): None,
+            ("Node", "k1"): {"allocatable_gpus": 1},
+            ("Node", "k2"): {"allocatable_gpus": 1},
+        }
+
+    def test_a_workload_without_nodes_is_not_waited_for(self) -> None:
+        names = {entry["name"] for entry in self.waits([], ["c1"])}
+        assert "kata-a" not in names and "class-a" not in names and "container-a" in names
+
+    def test_what_has_a_namespace_names_it(self) -> None:
+        for entry in self.waits(["k"], ["c"]):
+            assert ("namespace" in entry) == (entry["kind"] in ("Deployment", "DaemonSet"))
+
+
+class TestWorkload:
+    def pod(self, **changes: Any) -> dict[str, Any]:
+        options: dict[str, Any] = {
+            "node": "k1",
+            "resources": {"nvidia.com/B": 1, "nvidia.com/A": 2},
+            "image": "example.com/i:1",
+            "namespace": "ns",
+            "memory_mib": 8192,
+            "runtime_class": "class-a",
+            "annotations": {},
+        }
+        return manifests.workload_pod(STACK, **{**options, **changes})
+
+    def test_one_gpu_of_one_resource_on_the_node(self) -> None:
+        pod = self.pod()
+        assert pod["spec"]["containers"][0]["resources"] == {"limits": {"nvidia.com/A": "1"}}
+        required = pod["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+        field = {"key": "metadata.name", "operator": "In", "values": ["k1"]}
+        assert required == {"nodeSelectorTerms": [{"matchFields": [field]}]}
+        assert "nodeSelector" not in pod["spec"]
+        assert pod["spec"]["runtimeClassName"] == "class-a"
+        assert pod["metadata"]["annotations"] == {"cdi": "gpu=0", "memory": "8192"}
+
+    def test_it_carries_our_mark_and_ends_by_itself(self) -> None:
+        pod = self.pod(timeout_seconds=900)
+        assert pod["metadata"]["labels"] == {"app.kubernetes.io/managed-by": "katagpu.cluster"}
+        assert pod["spec"]["activeDeadlineSeconds"] == 900
+        assert "activeDeadlineSeconds" not in self.pod()["spec"]
+
+    def test_annotations_of_the_user_come_last(self) -> None:
+        annotations = self.pod(annotations={"memory": "1", "more": "x"})["metadata"]["annotations"]
+        assert annotations == {"cdi": "gpu=0", "memory": "1", "more": "x"}
+        assert STACK["workload"]["annotations"] == {"cdi": "gpu=0"}
+
+    def test_a_node_without_gpus_is_an_error(self) -> None:
+        with pytest.raises(KatagpuError, match="k1 offers no passthrough GPU resource"):
+            self.pod(resources={})
+
+
+def pod(name: str, phase: str = "Running", owner: str = "", mirror: bool = False) -> dict[str, Any]:
+    metadata: dict[str, Any] = {"namespace": "ns", "name": name}
+    if owner:
+        metadata["ownerReferences"] = [{"kind": owner}]
+    if mirror:
+        metadata["annotations"] = {"kubernetes.io/config.mirror": "x"}
+    return {"metadata": metadata, "status": {"phase": phase}}
+
+
+class TestUndrained:
+    def test_only_what_a_drain_evicts_counts(self) -> None:
+        pods = [
+            pod("b"),
+            pod("a", owner="ReplicaSet"),
+            pod("pending", phase="Pending"),
+            pod("done", phase="Succeeded"),
+            pod("broken", phase="Failed"),
+            pod("daemon", owner="DaemonSet"),
+            pod("static", mirror=True, owner="Node"),
+        ]
+        assert manifests.undrained_pods(pods) == ["ns/a", "ns/b", "ns/pending"]
+
+    @given(st.lists(st.sampled_from(["Running", "Pending", "Unknown"]), max_size=5))
+    def test_a_pod_that_lives_is_never_overlooked(self, phases: list[str]) -> None:
+        pods = [pod(str(index), phase=phase) for index, phase in enumerate(phases)]
+        assert len(manifests.undrained_pods(pods)) == len(phases)
+
+
+def test_runtime_class_waits() -> None:
+    assert manifests.runtime_class_waits(["a"]) == [
+        {"api_version": "node.k8s.io/v1", "kind": "RuntimeClass", "name": "a"}
+    ]
