@@ -37,6 +37,7 @@ ARGUMENTS: dict[str, Any] = {
     "default_workload": {"type": "str", "default": "container", "choices": ["container", "vm-passthrough"]},
     "gpu_operator_namespace": {"type": "str"},
     "coco_operator_namespace": {"type": "str"},
+    "kata_deploy_namespace": {"type": "str"},
     "verify": {"type": "bool", "default": False},
     "eligible": {"type": "list", "elements": "str"},
     "protect": {"type": "bool", "default": False},
@@ -87,7 +88,7 @@ def inform(
     named: dict[str, Any] = {name: dict(entry or {}) for name, entry in (arguments.get("nodes") or {}).items()}
     places = {
         part: str(arguments.get(f"{part}_namespace") or (release.get(part) or {}).get("namespace") or "")
-        for part in ("gpu_operator", "coco_operator")
+        for part in ("gpu_operator", "coco_operator", "kata_deploy")
     }
     spaces = [space for space in (*places.values(), *(arguments.get("namespaces") or [])) if space]
     wanted_helm = arguments.get("helm") or []
@@ -170,8 +171,8 @@ def answer_without_api(findings: list[Finding], accepted: Mapping[str, str]) -> 
                 "checks",
             )
         },
-        "generation": {"name": "unknown", "evidence": [], "charts": [], "kata_deploy": False},
-        "plan": {"node_labels": {}, "coco_operator": {}, "gpu_operator": {}},
+        "generation": {"name": "unknown", "evidence": [], "charts": [], "kata_deploy": False, "legacy": []},
+        "plan": {"node_labels": {}, "coco_operator": {}, "kata_deploy": {}, "gpu_operator": {}},
         "requests": 0,
     }
 

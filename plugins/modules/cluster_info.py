@@ -64,6 +64,9 @@ options:
   coco_operator_namespace:
     description: Namespace of the CoCo operator. Nothing means that of the release.
     type: str
+  kata_deploy_namespace:
+    description: Namespace of kata-deploy. Nothing means that of the release.
+    type: str
   verify:
     description: Whether the checks of a provisioned cluster are made too.
     type: bool

@@ -166,6 +166,10 @@ devices:
     boot_vga:
       description: Whether this is the display that the firmware used; V(null) for what is no VGA device.
       type: bool
+    consumers:
+      description: Functions that the kernel has linked to a display function, such as its audio function.
+      type: list
+      elements: str
     parent:
       description: Address of the bridge above the device; V(null) on a root bus.
       type: str

@@ -172,10 +172,12 @@ def _is_gpu_label(key: str) -> bool:
 
 
 def _runtime_class(item: Mapping[str, Any]) -> dict[str, Any]:
+    labels = item["metadata"].get("labels") or {}
     return {
         "handler": item.get("handler"),
         "node_selector": (item.get("scheduling") or {}).get("nodeSelector") or {},
-        "managed_by": (item["metadata"].get("labels") or {}).get("app.kubernetes.io/managed-by", ""),
+        "managed_by": labels.get("app.kubernetes.io/managed-by", ""),
+        "kata_manager": labels.get("nvidia.com/kata-runtime-class") == "true",
     }
 
 

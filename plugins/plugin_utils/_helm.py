@@ -21,6 +21,9 @@ FOREIGN_NAME = "foreign_name"
 
 SELECTOR = "owner=helm"
 
+# The role that manages a chart.
+_ROLES = {"gpu-operator": "gpu_operator", "kata-deploy": "kata_deploy"}
+
 
 def decode(secret: Mapping[str, Any]) -> dict[str, Any] | None:
     """One revision, or nothing where the Secret is not one of Helm's."""
@@ -74,7 +77,7 @@ def verdict(wanted: Mapping[str, Any], releases: Iterable[Mapping[str, Any]]) ->
     chart = str(wanted.get("chart") or "gpu-operator")
     found = list(releases)
     ours = next((item for item in found if (item["namespace"], item["name"]) == (namespace, name)), None)
-    answer: dict[str, Any] = {"name": name, "namespace": namespace, "installed": None, "paths": [], "fix": ""}
+    answer: dict[str, Any] = {"name": name, "namespace": namespace, "chart": chart, "installed": None, "paths": [], "fix": ""}
     if ours is None:
         other = next((item for item in found if item["chart"] == chart), None)
         if other is None:
@@ -83,8 +86,8 @@ def verdict(wanted: Mapping[str, Any], releases: Iterable[Mapping[str, Any]]) ->
             **answer,
             "verdict": FOREIGN_NAME,
             "installed": _shown(other),
-            "fix": f"the chart {chart} is installed as {other['namespace']}/{other['name']}: set gpu_operator_name"
-            " and gpu_operator_namespace to that, or uninstall it.",
+            "fix": f"the chart {chart} is installed as {other['namespace']}/{other['name']}: set {_ROLES[chart]}_name"
+            f" and {_ROLES[chart]}_namespace to that, or uninstall it.",
         }
     answer["installed"] = _shown(ours)
     if unfinished(ours["status"]):

@@ -27,7 +27,9 @@ def wanted_labels(
         raise KatagpuError(f"named for Kata and for containers at once: {', '.join(both)}. A node has one workload.")
     # Null takes the protection of an earlier run away, and only if that run wrote it.
     wanted: dict[str, dict[str, Any]] = {
-        name: {workload["key"]: workload[role], off: None} for role, names in roles.items() for name in names
+        name: {**(stack["labels"].get(role) or {}), workload["key"]: workload[role], off: None}
+        for role, names in roles.items()
+        for name in names
     }
     allowed = set(wanted) if eligible is None else set(eligible)
     _refuse(sorted(set(wanted) - allowed), "the nodes to label")

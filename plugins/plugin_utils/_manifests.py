@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.katagpu.cluster.plugins.module_utils._errors import KatagpuError
+from ansible_collections.katagpu.cluster.plugins.plugin_utils._releases import merge
 
 # What eviction leaves alone: DaemonSet pods come back by themselves, mirror pods belong to the kubelet.
 _MIRROR = "kubernetes.io/config.mirror"
@@ -137,8 +138,50 @@ def gpu_operator_waits(
         )
     if kata:
         waits.extend(runtime_class_waits(stack["runtime_classes"]["operator"]))
-    waits.extend({"api_version": "v1", "kind": "Node", "name": name, "until": {"allocatable_gpus": 1}} for name in kata)
+    labels = stack["readiness"].get("kata_labels") or {}
+    waits.extend(_node_wait(name, labels=labels, allocatable_gpus=1) for name in kata)
     return waits
+
+
+def kata_deploy_values(
+    stack: Mapping[str, Any],
+    distribution: str,
+    node_selector: Mapping[str, str],
+    tolerations: Sequence[Mapping[str, Any]],
+    values: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The values of the release, then the inputs of the role, then what the user says last."""
+    inputs: dict[str, Any] = {"k8sDistribution": distribution, "nodeSelector": dict(node_selector)}
+    if tolerations:
+        inputs["tolerations"] = [dict(item) for item in tolerations]
+    merged = merge(merge(stack["kata_deploy"]["values"], inputs), values)
+    if not merged["nodeSelector"]:
+        raise KatagpuError(
+            "the node selector of kata-deploy is empty: containerd of every node would be restarted. Name a label in"
+            " kata_deploy_node_selector."
+        )
+    return merged
+
+
+def kata_deploy_waits(stack: Mapping[str, Any], namespace: str, nodes: Sequence[str]) -> list[dict[str, Any]]:
+    """What must be true before Kata counts as installed: a ready DaemonSet only says that the installer runs."""
+    kata = stack["kata_deploy"]
+    daemonset = {"api_version": "apps/v1", "kind": "DaemonSet", "namespace": namespace, "name": kata["daemonset"]}
+    return [
+        {**daemonset, "until": {"nodes": list(nodes)}},
+        *runtime_class_waits(kata["runtime_classes"]),
+        *(_node_wait(name, labels=kata["done_label"], ready=True) for name in nodes),
+    ]
+
+
+def privileged_namespace(name: str) -> dict[str, Any]:
+    """A namespace whose pods may be privileged, as those of operands and installers are."""
+    labels = {"pod-security.kubernetes.io/enforce": "privileged"}
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
+
+
+def _node_wait(name: str, **until: Any) -> dict[str, Any]:
+    return {"api_version": "v1", "kind": "Node", "name": name, "until": {key: value for key, value in until.items() if value}}
 
 
 def workload_pod(
@@ -158,7 +201,13 @@ def workload_pod(
         raise KatagpuError(
             f"{node} offers no passthrough GPU resource (nvidia.com/*): the device plugin has found no bound GPU there."
         )
-    resource = sorted(resources)[0]
+    limits = {sorted(resources)[0]: "1"}
+    memory: dict[str, str] = {}
+    # The legacy stack sizes the machine by an annotation, which the classes of the current one refuse.
+    if "memory_annotation" in workload:
+        memory[workload["memory_annotation"]] = str(memory_mib)
+    else:
+        limits["memory"] = f"{memory_mib}Mi"
     # The label kubernetes.io/hostname need not be the name of the node; this field always is.
     term = {"matchFields": [{"key": "metadata.name", "operator": "In", "values": [node]}]}
     return {
@@ -168,11 +217,7 @@ def workload_pod(
             "name": workload["name"],
             "namespace": namespace,
             "labels": dict(OWNED),
-            "annotations": {
-                **workload["annotations"],
-                workload["memory_annotation"]: str(memory_mib),
-                **annotations,
-            },
+            "annotations": {**workload["annotations"], **memory, **annotations},
         },
         "spec": {
             "runtimeClassName": runtime_class,
@@ -181,7 +226,7 @@ def workload_pod(
                 "nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}
             },
             **({"activeDeadlineSeconds": timeout_seconds} if timeout_seconds else {}),
-            "containers": [{"name": workload["container"], "image": image, "resources": {"limits": {resource: "1"}}}],
+            "containers": [{"name": workload["container"], "image": image, "resources": {"limits": limits}}],
         },
     }
 

@@ -32,6 +32,7 @@ _ALWAYS: dict[str, Any] = {
 }
 _INSTALLABLE: dict[str, Any] = {
     "architectures": [str],
+    "install_order": [("gpu_operator", "coco_operator", "kata_deploy")],
     "gpu_operator": {
         "name": str,
         "namespace": str,
@@ -64,8 +65,21 @@ _INSTALLABLE: dict[str, Any] = {
         "runtime_classes": [str],
         "containerd_version": str,
     },
+    "kata_deploy?": {
+        "name": str,
+        "namespace": str,
+        "chart_ref": str,
+        "chart_repo_url?": str,
+        "chart_version": str,
+        "values": dict,
+        "node_selector": dict,
+        "daemonset": str,
+        "done_label": dict,
+        "runtime_classes": [str],
+    },
     "runtime_classes": {"gpu": str, "operator": [str], "container": str},
     "labels": {
+        "kata?": dict,
         "workload": {"key": str, "kata": str, "container": str, "allowed": [str]},
         "gpu_present": str,
         "nfd_gpu": [str],
@@ -83,9 +97,17 @@ _INSTALLABLE: dict[str, Any] = {
         "blacklist": [str],
     },
     "resource": {"prefix": str, "naming": ("model", "alias"), "container": str, "cdi_kind": str, "cdi_file": str},
-    "workload": {"name": str, "image": str, "annotations": dict, "memory_mib": int, "expect_log": str, "max_gpus": int},
-    "readiness": dict,
-    "artifacts": {"dir": str, "classes": [str], "patterns": [str]},
+    "workload": {
+        "name": str,
+        "image": str,
+        "annotations": dict,
+        "memory_annotation?": str,
+        "memory_mib": int,
+        "expect_log": str,
+        "max_gpus": int,
+    },
+    "readiness": {"cluster_policy": {"state": str, "reason": str}, "kata_labels?": dict},
+    "artifacts?": {"dir": str, "classes": [str], "patterns": [str]},
     "uninstall": [str],
 }
 

@@ -91,7 +91,12 @@ def names(tarball: Path) -> list[str]:
 @pytest.fixture(scope="module")
 def installed(tarball: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("collections")
-    run(folder, "ansible-galaxy", "collection", "install", "--no-deps", "--offline", "-p", str(folder), str(tarball))
+    # Forced, and with that path only: a copy that the user has elsewhere would otherwise count as installed already.
+    run(
+        folder,
+        *("ansible-galaxy", "collection", "install", "--no-deps", "--offline", "--force", "-p", str(folder), str(tarball)),
+        ANSIBLE_COLLECTIONS_PATH=str(folder),
+    )
     return folder
 
 

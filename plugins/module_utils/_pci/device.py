@@ -32,6 +32,8 @@ class PciDevice:
     numa_node: Optional[int] = None
     boot_vga: Optional[bool] = None
     parent: Optional[str] = None
+    # Functions that the kernel has linked to a display function, such as its audio function.
+    consumers: Tuple[str, ...] = ()
     acs: Optional[Mapping[str, Any]] = field(default=None, hash=False)
     bars: Tuple[Mapping[str, Any], ...] = field(default=(), hash=False)
     sriov: Optional[Mapping[str, Any]] = field(default=None, hash=False)
@@ -73,6 +75,7 @@ class PciDevice:
         # Not dataclasses.asdict: its deep copies cost more than reading the devices did.
         data = {name: getattr(self, name) for name in _NAMES}
         data["modules"] = list(self.modules)
+        data["consumers"] = list(self.consumers)
         data["bars"] = [dict(region) for region in self.bars]
         return data
 
@@ -81,6 +84,7 @@ class PciDevice:
         """The inverse of C(as_dict); keys of a later schema are ignored."""
         known = {name: data[name] for name in _NAMES if name in data}
         known["modules"] = tuple(known.get("modules") or ())
+        known["consumers"] = tuple(known.get("consumers") or ())
         known["bars"] = tuple(known.get("bars") or ())
         return cls(**known)
 

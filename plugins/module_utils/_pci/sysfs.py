@@ -54,6 +54,7 @@ def _read_device(folder: str, address: str) -> PciDevice:
         numa_node=_node(_line(folder, "numa_node")),
         boot_vga=None if boot_vga is None else boot_vga == "1",
         parent=_parent(folder),
+        consumers=_consumers(folder) if is_display else (),
         acs=read_acs(f"{folder}/config") if is_bridge else None,
         bars=_bars(_read(folder, "resource")),
         sriov=None if is_bridge else _sriov(folder),
@@ -125,6 +126,16 @@ def _parent(folder: str) -> Optional[str]:
         return None
     parts = target.rstrip("/").split("/")
     return pci_address.normalize(parts[-2]) if len(parts) > 1 else None
+
+
+def _consumers(folder: str) -> Tuple[str, ...]:
+    """The kernel links the audio and USB functions of a graphics card to its display function."""
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return ()
+    prefix = "consumer:pci:"
+    return tuple(sorted(name[len(prefix) :] for name in names if name.startswith(prefix)))
 
 
 def _bars(text: Optional[str]) -> Tuple[Mapping[str, Any], ...]:

@@ -287,9 +287,16 @@ def plan(view: ClusterView) -> dict[str, Any]:
     coco = view.release.get("coco_operator") or {}
     runtime = view.facts["cc_runtimes"].get(coco.get("ccruntime", ""))
     complete = bool(runtime) and runtime["completed"] == runtime["total"] >= max(1, len(view.kata))
+    kata = view.release.get("kata_deploy") or {}
+    undone = [
+        name
+        for name in view.kata
+        for key, value in kata.get("done_label", {}).items()
+        if view.nodes[name]["labels"].get(key) != value
+    ]
     operator = view.release["gpu_operator"]
     policy = view.facts["cluster_policies"].get(operator["cluster_policy"])
-    helm = [item for item in view.helm if item["verdict"] != "same"]
+    helm = [item for item in view.helm if item["verdict"] != "same" and item["chart"] != "kata-deploy"]
     coco_plan: dict[str, Any] = {}
     if coco and view.kata and not complete:
         coco_plan = {"version": coco["version"], "crd": coco["crd"] in view.facts["crds"], "runtime": bool(runtime)}
@@ -303,5 +310,6 @@ def plan(view: ClusterView) -> dict[str, Any]:
     return {
         "node_labels": {"nodes": labels} if labels else {},
         "coco_operator": coco_plan,
+        "kata_deploy": {"chart_version": kata["chart_version"], "nodes": undone} if undone else {},
         "gpu_operator": operator_plan,
     }

@@ -21,16 +21,26 @@ def generation(view: ClusterView) -> dict[str, Any]:
         for policy in view.facts["cluster_policies"].values()
         if policy["chart"].startswith("gpu-operator-")
     }
-    kata_deploy = any(item["managed_by"] == "kata-deploy" for item in view.facts["runtime_classes"].values())
+    classes = view.facts["runtime_classes"]
+    kata_deploy = any(item["managed_by"] == "kata-deploy" for item in classes.values())
+    # What only the stack of CoCo operator and Kata manager leaves.
+    legacy = [f"CcRuntime {name}" for name in sorted(view.facts["cc_runtimes"])]
+    legacy += [f"RuntimeClass {name} of the Kata manager" for name, item in sorted(classes.items()) if item["kata_manager"]]
     evidence += [f"chart gpu-operator {version}" for version in sorted(charts)]
-    evidence += [f"CcRuntime {name}" for name in sorted(view.facts["cc_runtimes"])]
+    evidence += legacy
     evidence += ["RuntimeClasses of kata-deploy"] if kata_deploy else []
     name = "none"
     if evidence:
         prefixes = view.release["fingerprint"]["gpu_operator_charts"]
         ours = charts and all(any(_v(version).startswith(prefix) for prefix in prefixes) for version in charts)
         name = view.release["name"] if ours else ("unknown" if charts else "partial")
-    return {"name": name, "evidence": evidence, "charts": sorted(charts), "kata_deploy": kata_deploy}
+    return {
+        "name": name,
+        "evidence": evidence,
+        "charts": sorted(charts),
+        "kata_deploy": kata_deploy,
+        "legacy": legacy,
+    }
 
 
 def _v(version: str) -> str:
@@ -40,16 +50,19 @@ def _v(version: str) -> str:
 def generations(view: ClusterView) -> list[Finding]:
     seen = generation(view)
     found = []
-    if seen["kata_deploy"] and (view.facts["cc_runtimes"] or view.release["fingerprint"].get("cc_runtime")):
+    by_kata_deploy = "kata_deploy" in view.release["fingerprint"]
+    other = seen["legacy"] if by_kata_deploy else (["RuntimeClasses of kata-deploy"] if seen["kata_deploy"] else [])
+    if other:
         found.append(
             Finding(
                 "two_generations",
                 BLOCK,
-                f"the cluster has parts of two stacks: {', '.join(seen['evidence'])}, and the release"
-                f" {view.release['name']} installs Kata by the CoCo operator.",
+                f"the cluster has parts of another stack: {', '.join(other)}; the release {view.release['name']}"
+                f" installs Kata by {'kata-deploy' if by_kata_deploy else 'the CoCo operator'}.",
                 "Both replace the node's runtime configuration; nodes end up with handlers nobody serves.",
-                "remove the other stack first (playbook teardown of the release that installed it).",
-                ("GET runtimeclasses, ccruntimes, clusterpolicies",),
+                "choose the release that is installed, or remove that stack first: the workloads, the GPU Operator, the"
+                " CcRuntime (wait until it is gone) or kata-deploy, and the CoCo operator last.",
+                ("GET runtimeclasses, ccruntimes",),
             )
         )
     if seen["name"] == "unknown":
@@ -80,19 +93,25 @@ def helm_state(view: ClusterView) -> list[Finding]:
                     BLOCK,
                     f"the chart is installed under another name: {item['installed']['namespace']}/"
                     f"{item['installed']['name']}.",
-                    "A second GPU Operator would fight with the first.",
+                    f"A second {item['chart']} would fight with the first.",
                     item["fix"],
                     ("Secrets sh.helm.release.v1.*",),
                 )
             )
     busy = sorted({pod["node"] for pod in view.facts["gpu_pods"] if pod["node"] in view.kata})
-    if busy and any(item["verdict"] == "upgrade" for item in view.helm):
+    upgraded = [item["chart"] for item in view.helm if item["verdict"] == "upgrade"]
+    if busy and upgraded:
+        effect = (
+            "Changed operands restart vfio-manager, which unbinds the GPUs of running virtual machines."
+            if "gpu-operator" in upgraded
+            else "A changed kata-deploy replaces the runtime below running virtual machines and restarts containerd."
+        )
         found.append(
             Finding(
                 "C07",
                 BLOCK,
-                f"GPU pods run on {some(busy)}, and the Helm release of the GPU Operator would change.",
-                "Changed operands restart vfio-manager, which unbinds the GPUs of running virtual machines.",
+                f"GPU pods run on {some(busy)}, and the Helm release of {' and '.join(upgraded)} would change.",
+                effect,
                 "delete or drain these pods, then run again.",
                 tuple(f"pod {pod['namespace']}/{pod['name']}" for pod in view.facts["gpu_pods"] if pod["node"] in busy),
             )

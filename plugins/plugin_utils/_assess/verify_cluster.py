@@ -14,8 +14,13 @@ from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess.verify_hos
 
 
 def checks_of(view: ClusterView, namespaces: Mapping[str, str]) -> list[dict[str, Any]]:
-    """C(namespaces) maps C(gpu_operator) and C(coco_operator) to where they are installed."""
-    checks = [_runtime_classes(view), *_coco(view, namespaces["coco_operator"]), _policy(view)]
+    """C(namespaces) maps each part of the stack to where it is installed."""
+    checks = [
+        _runtime_classes(view),
+        *_coco(view, namespaces["coco_operator"]),
+        *_kata_deploy(view, namespaces["kata_deploy"]),
+        _policy(view),
+    ]
     for role, names in (("kata", view.kata), ("container", view.container)):
         if names:
             checks += _operands(view, role, names, namespaces["gpu_operator"])
@@ -26,8 +31,9 @@ def checks_of(view: ClusterView, namespaces: Mapping[str, str]) -> list[dict[str
 
 
 def _wanted_classes(view: ClusterView) -> list[str]:
-    coco = (view.release.get("coco_operator") or {}).get("runtime_classes") or []
-    return [*coco, *view.release["runtime_classes"]["operator"]] if view.kata else []
+    parts = [view.release.get(part) or {} for part in ("coco_operator", "kata_deploy")]
+    kata = [name for part in parts for name in part.get("runtime_classes") or []]
+    return [*kata, *view.release["runtime_classes"]["operator"]] if view.kata else []
 
 
 def _runtime_classes(view: ClusterView) -> dict[str, Any]:
@@ -68,6 +74,26 @@ def _coco(view: ClusterView, namespace: str) -> list[dict[str, Any]]:
     if coco["finalizer"] not in runtime["finalizers"]:
         problems.append(f"the finalizer {coco['finalizer']} is missing")
     return [first, check("cc_runtime", "", "The CcRuntime is complete", problems, text)]
+
+
+def _kata_deploy(view: ClusterView, namespace: str) -> list[dict[str, Any]]:
+    kata = view.release.get("kata_deploy")
+    if not kata or not view.kata:
+        return []
+    title = "kata-deploy has installed its runtime on every Kata node"
+    found = view.facts["daemonsets"].get(namespace, {}).get(kata["daemonset"])
+    if found is None:
+        return [check("kata_deploy", "", title, [f"the DaemonSet {namespace}/{kata['daemonset']} does not exist"], "")]
+    text = f"desired {found['desired']}, updated {found['updated']}, available {found['available']}"
+    problems = [] if found["updated"] == found["available"] == found["desired"] >= len(view.kata) else [text]
+    # Ready only means that the installer runs; the label says that it has come to its end.
+    problems += [
+        f"{name}: {key} is {view.nodes[name]['labels'].get(key)!r}, wanted {value!r}"
+        for name in view.kata
+        for key, value in kata["done_label"].items()
+        if view.nodes[name]["labels"].get(key) != value
+    ]
+    return [check("kata_deploy", "", title, problems, text)]
 
 
 def _policy(view: ClusterView) -> dict[str, Any]:
@@ -131,7 +157,16 @@ def _node(view: ClusterView, role: str, name: str) -> Iterable[dict[str, Any]]:
     )
     yield _allocatable(view, role, name, node)
     if role == "kata":
+        yield from _cc_mode(view, name, labels)
         yield _schedulable(view, name, node)
+
+
+def _cc_mode(view: ClusterView, name: str, labels: Mapping[str, str]) -> Iterable[dict[str, Any]]:
+    wanted = view.release["readiness"].get("kata_labels") or {}
+    if wanted:
+        problems = [f"{key} is {labels.get(key)!r}, wanted {value!r}" for key, value in wanted.items() if labels.get(key) != value]
+        evidence = ", ".join(f"{key}={value}" for key, value in wanted.items())
+        yield check("cc_mode", name, "The confidential-computing mode of the GPUs is as wanted", problems, evidence)
 
 
 def _allocatable(view: ClusterView, role: str, name: str, node: Mapping[str, Any]) -> dict[str, Any]:

@@ -52,13 +52,26 @@ def left_behind(view: HostView) -> list[PciDevice]:
     """Endpoint functions of the GPUs' groups that the operator of this release does not bind."""
     groups = {gpu.iommu_group for gpu in view.gpus if gpu.iommu_group is not None}
     binds = tuple(view.release["vfio"]["binds_classes"])
+    taken = taken_along(view)
     return [
         device
         for device in view.devices
         if device.iommu_group in groups
         and device.is_endpoint
+        and device.address not in taken
         and not (device.vendor_id == "10de" and device.has_class(*binds))
     ]
+
+
+def taken_along(view: HostView) -> list[str]:
+    """Functions that the operator binds with a graphics card: of those that the kernel has linked to it, at most one."""
+    rule = view.release["vfio"]["binds_members"]
+    taken = []
+    for gpu in view.gpus:
+        linked = gpu.consumers if gpu.has_class("0300") else ()
+        if rule == "first_consumer" or (rule == "sole_consumer" and len(linked) == 1):
+            taken += linked[:1]
+    return taken
 
 
 def _owner(view: HostView, answer: Answer) -> None:
@@ -141,8 +154,9 @@ def _bindings(view: HostView, answer: Answer) -> None:
         siblings = tuple(device.address for device in left_behind(view))
         if not siblings:
             return
-        options = {"addresses": list(siblings), "members": _option(members), "foreign_owner": list(gpus)}
-        wanted = VfioDesired(addresses=siblings, members=members, driver=_driver(view), foreign_owner=gpus, live=NEVER)
+        owned = (*gpus, *taken_along(view))
+        options = {"addresses": list(siblings), "members": _option(members), "foreign_owner": list(owned)}
+        wanted = VfioDesired(addresses=siblings, members=members, driver=_driver(view), foreign_owner=owned, live=NEVER)
         names = list(siblings)
     live, planned = _live(view, wanted)
     if planned.refusals:

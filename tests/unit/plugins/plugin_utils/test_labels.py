@@ -26,6 +26,12 @@ def test_each_node_gets_the_label_of_its_role_and_loses_our_protection() -> None
     }
 
 
+def test_the_current_stack_switches_confidential_computing_off_on_kata_nodes_only() -> None:
+    found = wanted_labels(_releases.lookup("26.7"), ["k"], ["c"])
+    assert found["k"]["nvidia.com/cc.mode"] == "off"
+    assert "nvidia.com/cc.mode" not in found["c"]
+
+
 def test_extra_labels_join_and_may_be_removed() -> None:
     found = wanted_labels(STACK, ["k"], [], {"k": {"example.com/rack": "r7", "example.com/old": None}})
     assert found["k"] == {WORKLOAD: "vm-passthrough", OFF: None, "example.com/rack": "r7", "example.com/old": None}

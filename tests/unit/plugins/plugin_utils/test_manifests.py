@@ -20,6 +20,13 @@ STACK: dict[str, Any] = {
         "container": [{"daemonset": "container-a"}],
     },
     "runtime_classes": {"operator": ["class-a", "class-b"]},
+    "readiness": {},
+    "kata_deploy": {
+        "daemonset": "kata-installer",
+        "done_label": {"done": "true"},
+        "runtime_classes": ["class-c"],
+        "values": {"mode": "daemonset", "shims": {"one": {"enabled": True}}},
+    },
     "workload": {
         "name": "sample",
         "container": "one",
@@ -158,6 +165,19 @@ class TestWaits:
             ("Node", "k2"): {"allocatable_gpus": 1},
         }
 
+    def test_nodes_are_waited_for_until_their_operands_say_that_they_are_done(self) -> None:
+        stack = {**STACK, "readiness": {"kata_labels": {"cc": "off"}}}
+        waits = manifests.gpu_operator_waits(stack, namespace="ns", kata=["k1"], container=[])
+        assert waits[-1]["until"] == {"labels": {"cc": "off"}, "allocatable_gpus": 1}
+
+    def test_kata_is_waited_for_by_the_label_and_not_by_the_daemonset_alone(self) -> None:
+        waits = manifests.kata_deploy_waits(STACK, namespace="ns", nodes=["k1"])
+        assert {(entry["kind"], entry["name"]): entry.get("until") for entry in waits} == {
+            ("DaemonSet", "kata-installer"): {"nodes": ["k1"]},
+            ("RuntimeClass", "class-c"): None,
+            ("Node", "k1"): {"labels": {"done": "true"}, "ready": True},
+        }
+
     def test_a_workload_without_nodes_is_not_waited_for(self) -> None:
         names = {entry["name"] for entry in self.waits([], ["c1"])}
         assert "kata-a" not in names and "class-a" not in names and "container-a" in names
@@ -165,6 +185,36 @@ class TestWaits:
     def test_what_has_a_namespace_names_it(self) -> None:
         for entry in self.waits(["k"], ["c"]):
             assert ("namespace" in entry) == (entry["kind"] in ("Deployment", "DaemonSet"))
+
+
+class TestKataDeploy:
+    def values(self, **changes: Any) -> dict[str, Any]:
+        options: dict[str, Any] = {"distribution": "k8s", "node_selector": {"a": "b"}, "tolerations": [], "values": {}}
+        return manifests.kata_deploy_values(STACK, **{**options, **changes})
+
+    def test_release_then_role_then_user(self) -> None:
+        values = self.values(
+            distribution="rke2",
+            tolerations=[{"key": "gpu", "operator": "Exists"}],
+            values={"mode": "job", "shims": {"one": {"x": 1}}},
+        )
+        assert values == {
+            "mode": "job",
+            "shims": {"one": {"enabled": True, "x": 1}},
+            "k8sDistribution": "rke2",
+            "nodeSelector": {"a": "b"},
+            "tolerations": [{"key": "gpu", "operator": "Exists"}],
+        }
+
+    def test_every_node_of_the_cluster_is_refused(self) -> None:
+        with pytest.raises(KatagpuError, match="containerd of every node would be restarted"):
+            self.values(node_selector={})
+        with pytest.raises(KatagpuError, match="containerd of every node would be restarted"):
+            self.values(values={"nodeSelector": None})
+
+    def test_privileged_pods_are_allowed_where_operands_run(self) -> None:
+        namespace = manifests.privileged_namespace("ns")
+        assert namespace["metadata"] == {"name": "ns", "labels": {"pod-security.kubernetes.io/enforce": "privileged"}}
 
 
 class TestWorkload:
@@ -179,6 +229,14 @@ class TestWorkload:
             "annotations": {},
         }
         return manifests.workload_pod(STACK, **{**options, **changes})
+
+    def test_memory_by_limit_where_the_release_knows_no_annotation(self) -> None:
+        workload = {key: value for key, value in STACK["workload"].items() if key != "memory_annotation"}
+        pod = manifests.workload_pod(
+            {"workload": {**workload, "annotations": {}}}, "k1", {"nvidia.com/pgpu": 1}, "i", "ns", 8192, "class-a", {}
+        )
+        assert pod["metadata"]["annotations"] == {}
+        assert pod["spec"]["containers"][0]["resources"]["limits"] == {"nvidia.com/pgpu": "1", "memory": "8192Mi"}
 
     def test_one_gpu_of_one_resource_on_the_node(self) -> None:
         pod = self.pod()

@@ -23,15 +23,15 @@ def test_the_default_exists() -> None:
 
 def test_only_what_is_complete_can_be_installed() -> None:
     releases = _releases.load()
-    assert _releases.installable(releases) == ["23.9"]
-    refusal = _releases.refusal(_releases.lookup("26.7"), releases)
-    assert "26.7 is planned" in refusal
-    assert "Supported today: 23.9" in refusal
+    assert _releases.installable(releases) == ["26.7", "23.9"]
+    refusal = _releases.refusal(_releases.lookup("26.3"), releases)
+    assert "26.3 is planned" in refusal
+    assert "Supported today: 26.7, 23.9" in refusal
     assert "recognised" in _releases.refusal(_releases.lookup("25.10"), releases)
 
 
 def test_unknown_releases_are_refused_with_the_known_ones() -> None:
-    with pytest.raises(KatagpuError, match=r"'23.8' is unknown. Installable: 23.9"):
+    with pytest.raises(KatagpuError, match=r"'23.8' is unknown. Installable: 26.7, 23.9"):
         _releases.lookup("23.8")
 
 
@@ -80,6 +80,18 @@ def test_23_9_has_the_true_pod_selectors() -> None:
     assert operands["nvidia-kata-manager"]["pod_selector"] == {"name": "nvidia-kata-manager"}
     assert operands["nvidia-vfio-manager"]["pod_selector"] == {"name": "nvidia-vfio-manager"}
     assert "app" in operands["nvidia-sandbox-device-plugin-daemonset"]["pod_selector"]
+
+
+def test_every_part_that_is_installed_is_described() -> None:
+    for name in _releases.installable(_releases.load()):
+        release = _releases.lookup(name)
+        assert [part for part in release["install_order"] if part not in release] == []
+        assert release["install_order"].count("gpu_operator") == 1
+
+
+def test_26_7_installs_the_gpu_operator_first() -> None:
+    """kata-deploy makes its NodeFeatureRules only where the CRD of Node Feature Discovery is there already."""
+    assert _releases.lookup("26.7")["install_order"] == ["gpu_operator", "kata_deploy"]
 
 
 def test_23_9_recognises_the_artifacts_of_the_documentation() -> None:

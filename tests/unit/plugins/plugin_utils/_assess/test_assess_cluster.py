@@ -408,7 +408,7 @@ def failed(answer: Mapping[str, Any]) -> list[str]:
 def test_a_provisioned_cluster_passes_every_check() -> None:
     answer = ask(complete(), verify=True)
     assert {item["result"] for item in answer["checks"]} == {"passed"}
-    assert answer["plan"] == {"node_labels": {}, "coco_operator": {}, "gpu_operator": {}}
+    assert answer["plan"] == {"node_labels": {}, "coco_operator": {}, "kata_deploy": {}, "gpu_operator": {}}
     assert ids(answer) == []
 
 
