@@ -38,6 +38,9 @@ ARGUMENTS: dict[str, Any] = {
     "gpu_operator_namespace": {"type": "str"},
     "coco_operator_namespace": {"type": "str"},
     "kata_deploy_namespace": {"type": "str"},
+    "gpu_operator_name": {"type": "str"},
+    "kata_selector": {"type": "dict"},
+    "tolerations": {"type": "dict", "default": {}},
     "verify": {"type": "bool", "default": False},
     "eligible": {"type": "list", "elements": "str"},
     "protect": {"type": "bool", "default": False},
@@ -94,9 +97,11 @@ def inform(
     wanted_helm = arguments.get("helm") or []
     spaces += [str(item["namespace"]) for item in wanted_helm if item.get("namespace")]
     read = _cluster_read.read(api, spaces, bool(arguments.get("permissions", True)))
-    facts = _cluster_read.facts_of(read)
+    selector = arguments.get("kata_selector") or {}
+    facts = _cluster_read.facts_of(read, selector)
     raw_helm = [item for space in read["namespaces"] for item in _helm.latest(read["raw"][f"helm {space}"])]
-    helm = [_helm.verdict(item, raw_helm) for item in wanted_helm]
+    helm = [_helm.verdict(item, raw_helm, facts["adopted"]) for item in wanted_helm]
+    operator = str(arguments.get("gpu_operator_name") or (release.get("gpu_operator") or {}).get("name") or "")
     eligible = arguments.get("eligible")
     view = ClusterView(
         facts,
@@ -106,6 +111,9 @@ def inform(
         helm=tuple(helm),
         eligible=None if eligible is None else frozenset(map(str, eligible)),
         protect=bool(arguments.get("protect")),
+        kata_selector=selector,
+        tolerations={part: value for part, value in (arguments.get("tolerations") or {}).items() if value is not None},
+        operator_release=f"{places['gpu_operator']}/{operator}" if operator else "",
     )
     findings = accept([finding for judge in cluster.JUDGES for finding in judge(view)], accepted)
     kept = {
@@ -161,6 +169,8 @@ def answer_without_api(findings: list[Finding], accepted: Mapping[str, str]) -> 
                 "helm_releases",
                 "gpu_pods",
                 "denied",
+                "nfd",
+                "adopted",
                 "missing_nodes",
                 "foreign_gpu_nodes",
                 "unprotected",

@@ -19,7 +19,7 @@ author:
   - katagpu contributors (@katagpu)
 description:
   - Lists the objects that M(katagpu.cluster.rollout_wait) waits for after the GPU Operator was installed.
-positional: _input, namespace, kata, container
+positional: _input, namespace, kata, container, values
 options:
   _input:
     description: Release data.
@@ -37,6 +37,10 @@ options:
     description: Nodes that run GPU containers.
     type: list
     required: true
+  values:
+    description: Values of the chart. What they switch off is not waited for.
+    type: dict
+    default: {}
 """
 
 EXAMPLES = r"""

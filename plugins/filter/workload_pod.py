@@ -19,7 +19,7 @@ author:
   - katagpu contributors (@katagpu)
 description:
   - Builds the pod of the sample workload with the resource that the node offers.
-positional: _input, node, resources, image, namespace, memory_mib, runtime_class, annotations, timeout_seconds
+positional: _input, node, resources, image, namespace, memory_mib, runtime_class, annotations, timeout_seconds, taints
 options:
   _input:
     description: Release data.
@@ -56,6 +56,11 @@ options:
   timeout_seconds:
     description: Time after which Kubernetes ends the pod. Without it nothing ends it.
     type: int
+  taints:
+    description: Taints of the node, which the pod then tolerates.
+    type: list
+    elements: dict
+    default: []
 """
 
 EXAMPLES = r"""

@@ -67,6 +67,16 @@ options:
   kata_deploy_namespace:
     description: Namespace of kata-deploy. Nothing means that of the release.
     type: str
+  gpu_operator_name:
+    description: Name of the Helm release of the GPU Operator. Nothing means that of the release.
+    type: str
+  kata_selector:
+    description: Labels of the nodes that get the Kata runtime. Nothing means those of the release.
+    type: dict
+  tolerations:
+    description: Tolerations by part of the stack, such as C(gpu_operator). Where nothing is given, those of the release count.
+    type: dict
+    default: {}
   verify:
     description: Whether the checks of a provisioned cluster are made too.
     type: bool

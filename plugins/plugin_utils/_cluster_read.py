@@ -52,6 +52,8 @@ _LABELS = (
 _CC_RUNTIMES = "/apis/confidentialcontainers.org/v1beta1/ccruntimes"
 _POLICIES = "/apis/nvidia.com/v1/clusterpolicies"
 _WORKERS = 8
+# With the name of a Helm release: an annotation of its namespace that says that the release is ours.
+HELM_RELEASE = "katagpu.io/helm-"
 
 
 def read(api: Api, namespaces: Iterable[str], permissions: bool) -> dict[str, Any]:
@@ -65,8 +67,15 @@ def read(api: Api, namespaces: Iterable[str], permissions: bool) -> dict[str, An
         "cc_runtimes": lambda: list_all(api, _CC_RUNTIMES),
         "cluster_policies": lambda: list_all(api, _POLICIES),
         "pods": lambda: list_all(api, "/api/v1/pods"),
+        # Charts and the manifests of Node Feature Discovery label it differently.
+        "nfd": lambda: [
+            item
+            for selector in ("app.kubernetes.io/name=node-feature-discovery", "app=nfd")
+            for item in list_all(api, "/apis/apps/v1/daemonsets", {"labelSelector": selector}, accept=METADATA_LIST)
+        ],
     }
     for space in spaces:
+        readers[f"namespace {space}"] = _getter(api, f"/api/v1/namespaces/{space}")
         readers[f"daemonsets {space}"] = _lister(api, f"/apis/apps/v1/namespaces/{space}/daemonsets")
         readers[f"deployments {space}"] = _lister(api, f"/apis/apps/v1/namespaces/{space}/deployments")
         readers[f"services {space}"] = _lister(api, f"/api/v1/namespaces/{space}/services")
@@ -84,6 +93,18 @@ def read(api: Api, namespaces: Iterable[str], permissions: bool) -> dict[str, An
 
 def _lister(api: Api, path: str, query: Mapping[str, str] | None = None) -> Callable[[], Any]:
     return lambda: list_all(api, path, query)
+
+
+def _getter(api: Api, path: str) -> Callable[[], Any]:
+    def read_one() -> Any:
+        try:
+            return api.get(path)
+        except ApiError as error:
+            if error.status == 404:
+                return {}
+            raise
+
+    return read_one
 
 
 def _guard(name: str, reader: Callable[[], Any], denied: list[str]) -> Any:
@@ -111,14 +132,15 @@ def _allowed(api: Api, item: tuple[str, str, str, str]) -> tuple[str, bool]:
     return name, bool((answer.get("status") or {}).get("allowed"))
 
 
-def facts_of(read_result: Mapping[str, Any]) -> dict[str, Any]:
-    """Compact facts out of raw objects; all nodes are still in it."""
+def facts_of(read_result: Mapping[str, Any], labels: Iterable[str] = ()) -> dict[str, Any]:
+    """Compact facts out of raw objects; all nodes are still in it, with C(labels) beside those that are always kept."""
+    kept = frozenset(labels)
     raw = read_result["raw"]
     version = raw["version"] if isinstance(raw["version"], Mapping) else {}
     spaces = read_result["namespaces"]
     return {
         "server_version": str(version.get("gitVersion", "")).lstrip("v"),
-        "nodes": {item["metadata"]["name"]: _node(item) for item in raw["nodes"]},
+        "nodes": {item["metadata"]["name"]: _node(item, kept) for item in raw["nodes"]},
         "runtime_classes": {item["metadata"]["name"]: _runtime_class(item) for item in raw["runtime_classes"]},
         "crds": sorted(
             item["metadata"]["name"] for item in raw["crds"] if item["metadata"]["name"].endswith(_CRD_GROUPS)
@@ -130,6 +152,8 @@ def facts_of(read_result: Mapping[str, Any]) -> dict[str, Any]:
         "services": {space: sorted(item["metadata"]["name"] for item in raw[f"services {space}"]) for space in spaces},
         "helm_releases": [item for space in spaces for item in _helm.latest(raw[f"helm {space}"])],
         "gpu_pods": [found for pod in raw["pods"] if (found := _gpu_pod(pod))["resources"]],
+        "nfd": sorted(f"{item['metadata'].get('namespace', '')}/{item['metadata']['name']}" for item in raw["nfd"]),
+        "adopted": sorted(f"{space}/{name}" for space in spaces for name in _adopted(raw[f"namespace {space}"])),
         "permissions": read_result["permissions"],
         "denied": read_result["denied"],
     }
@@ -139,7 +163,7 @@ def _by_name(items: Iterable[Mapping[str, Any]], compact: Callable[[Mapping[str,
     return {item["metadata"]["name"]: compact(item) for item in items}
 
 
-def _node(item: Mapping[str, Any]) -> dict[str, Any]:
+def _node(item: Mapping[str, Any], kept: frozenset[str]) -> dict[str, Any]:
     metadata, status, spec = item["metadata"], item.get("status") or {}, item.get("spec") or {}
     info = status.get("nodeInfo") or {}
     conditions = {entry["type"]: entry.get("status") for entry in status.get("conditions") or []}
@@ -156,7 +180,9 @@ def _node(item: Mapping[str, Any]) -> dict[str, Any]:
         "container_runtime": info.get("containerRuntimeVersion"),
         "kubelet": info.get("kubeletVersion"),
         "addresses": addresses,
-        "labels": {key: value for key, value in labels.items() if key.startswith(_LABELS) or _is_gpu_label(key)},
+        "labels": {
+            key: value for key, value in labels.items() if key.startswith(_LABELS) or _is_gpu_label(key) or key in kept
+        },
         "nfd": any(key.startswith("feature.node.kubernetes.io/") for key in labels),
         "annotations": {k: v for k, v in (metadata.get("annotations") or {}).items() if k.startswith("katagpu.io/")},
         "taints": spec.get("taints") or [],
@@ -169,6 +195,12 @@ def _node(item: Mapping[str, Any]) -> dict[str, Any]:
 
 def _is_gpu_label(key: str) -> bool:
     return key.startswith("feature.node.kubernetes.io/pci-") and "10de" in key
+
+
+def _adopted(namespace: Any) -> list[str]:
+    """Helm releases that this collection has installed or taken over before."""
+    metadata = namespace.get("metadata") or {} if isinstance(namespace, Mapping) else {}
+    return [key[len(HELM_RELEASE) :] for key in metadata.get("annotations") or {} if key.startswith(HELM_RELEASE)]
 
 
 def _runtime_class(item: Mapping[str, Any]) -> dict[str, Any]:
@@ -188,6 +220,7 @@ def _cc_runtime(item: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "total": int(status.get("totalNodesCount") or 0),
         "completed": int((install.get("completed") or {}).get("completedNodesCount") or 0),
+        "completed_nodes": (install.get("completed") or {}).get("completedNodesList") or [],
         "failed": int((install.get("failed") or {}).get("failedNodesCount") or 0),
         "finalizers": item["metadata"].get("finalizers") or [],
         "node_selector": selector.get("matchLabels") or {},
@@ -197,6 +230,7 @@ def _cc_runtime(item: Mapping[str, Any]) -> dict[str, Any]:
 
 def _policy(item: Mapping[str, Any]) -> dict[str, Any]:
     metadata, status, spec = item["metadata"], item.get("status") or {}, item.get("spec") or {}
+    kata = spec.get("kataManager") or {}
     annotations = metadata.get("annotations") or {}
     return {
         "state": status.get("state"),
@@ -205,6 +239,12 @@ def _policy(item: Mapping[str, Any]) -> dict[str, Any]:
         "release_name": annotations.get("meta.helm.sh/release-name", ""),
         "release_namespace": annotations.get("meta.helm.sh/release-namespace", ""),
         "sandbox_workloads": spec.get("sandboxWorkloads") or {},
+        "disabled": sorted(
+            key for key, block in spec.items() if isinstance(block, Mapping) and block.get("enabled") is False
+        ),
+        "kata_classes": [
+            str(entry.get("name", "")) for entry in (kata.get("config") or {}).get("runtimeClasses") or []
+        ],
     }
 
 

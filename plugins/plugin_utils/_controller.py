@@ -23,11 +23,13 @@ PREFIX = "katagpu_"
 # Facts that the roles keep between plays.
 INTERNAL = (
     "katagpu_cluster",
+    "katagpu_cluster_node",
     "katagpu_eligible",
     "katagpu_errors",
     "katagpu_host",
     "katagpu_in_run",
     "katagpu_record",
+    "katagpu_roll_stopped",
     "katagpu_stack",
     "katagpu_started",
 )

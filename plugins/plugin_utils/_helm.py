@@ -71,13 +71,26 @@ def way_back(namespace: str, name: str, revision: int, status: str) -> str:
     return f"helm uninstall {name} -n {namespace}"
 
 
-def verdict(wanted: Mapping[str, Any], releases: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+def verdict(
+    wanted: Mapping[str, Any], releases: Iterable[Mapping[str, Any]], adopted: Iterable[str] = ()
+) -> dict[str, Any]:
     """What C(kubernetes.core.helm) would have to do."""
     name, namespace = str(wanted.get("name", "")), str(wanted.get("namespace", ""))
     chart = str(wanted.get("chart") or "gpu-operator")
     found = list(releases)
     ours = next((item for item in found if (item["namespace"], item["name"]) == (namespace, name)), None)
-    answer: dict[str, Any] = {"name": name, "namespace": namespace, "chart": chart, "installed": None, "paths": [], "fix": ""}
+    answer: dict[str, Any] = {
+        "name": name,
+        "namespace": namespace,
+        "chart": chart,
+        "installed": None,
+        "paths": [],
+        "dropped": [],
+        "fix": "",
+        "adopted": f"{namespace}/{name}" in adopted,
+        "values_variable": f"{_ROLES[chart]}_values",
+        "brings_nfd": chart == "gpu-operator" and _enabled(wanted.get("values") or {}, "nfd"),
+    }
     if ours is None:
         other = next((item for item in found if item["chart"] == chart), None)
         if other is None:
@@ -99,6 +112,7 @@ def verdict(wanted: Mapping[str, Any], releases: Iterable[Mapping[str, Any]]) ->
             f" else {back}, then run again.",
         }
     paths = value_differences(wanted.get("values") or {}, ours["values"])
+    answer["dropped"] = dropped_values(wanted.get("values") or {}, ours["values"])
     version = str(wanted.get("chart_version") or "")
     if version and version.lstrip("v") != ours["version"].lstrip("v"):
         paths.insert(0, "chart version")
@@ -119,6 +133,21 @@ def value_differences(wanted: Any, live: Any, path: str = "") -> list[str]:
     if wanted == live or (wanted in (None, {}) and live in (None, {})):
         return []
     return [path]
+
+
+def dropped_values(wanted: Any, live: Any, path: str = "") -> list[str]:
+    """What is set now and not named in what is wanted."""
+    if not isinstance(wanted, Mapping) or not isinstance(live, Mapping):
+        return []
+    found = []
+    for key in sorted(map(str, live)):
+        inner = f"{path}.{key}" if path else key
+        found += dropped_values(wanted[key], live[key], inner) if key in wanted else [inner]
+    return found
+
+
+def _enabled(values: Mapping[str, Any], block: str) -> bool:
+    return (values.get(block) or {}).get("enabled") is not False
 
 
 def _shown(release: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.katagpu.cluster.plugins.module_utils._errors import KatagpuError
+from ansible_collections.katagpu.cluster.plugins.plugin_utils._cluster_read import HELM_RELEASE
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._releases import merge
+from ansible_collections.katagpu.cluster.plugins.plugin_utils._resources import gpu_resources
 
 # What eviction leaves alone: DaemonSet pods come back by themselves, mirror pods belong to the kubelet.
 _MIRROR = "kubernetes.io/config.mirror"
@@ -116,9 +118,17 @@ def runtime_class_waits(names: Iterable[str]) -> list[dict[str, Any]]:
 
 
 def gpu_operator_waits(
-    stack: Mapping[str, Any], namespace: str, kata: Sequence[str], container: Sequence[str]
+    stack: Mapping[str, Any],
+    namespace: str,
+    kata: Sequence[str],
+    container: Sequence[str],
+    values: Mapping[str, Any] | None = None,
 ) -> list[dict[str, Any]]:
-    """What must be true before the GPU Operator counts as ready, per operand and per node."""
+    """What must be true before the GPU Operator counts as ready, per operand and per node.
+
+    What the values of the chart switch off is not waited for, and RuntimeClasses of one's own take the place of the chart's.
+    """
+    values = values or {}
     operator = stack["gpu_operator"]
     waits: list[dict[str, Any]] = [
         {"api_version": "apps/v1", "kind": "Deployment", "namespace": namespace, "name": operator["deployment"]},
@@ -134,13 +144,23 @@ def gpu_operator_waits(
                 "until": {"nodes": list(nodes)},
             }
             for operand in stack["operands"][workload]
-            if nodes and not operand.get("optional")
+            if nodes and _switched_on(values, operand.get("enabled_by"))
         )
-    if kata:
-        waits.extend(runtime_class_waits(stack["runtime_classes"]["operator"]))
+    if kata and stack["runtime_classes"]["operator"] and _switched_on(values, "kataManager"):
+        waits.extend(runtime_class_waits(kata_classes(values) or stack["runtime_classes"]["operator"]))
     labels = stack["readiness"].get("kata_labels") or {}
     waits.extend(_node_wait(name, labels=labels, allocatable_gpus=1) for name in kata)
     return waits
+
+
+def _switched_on(values: Mapping[str, Any], block: str | None) -> bool:
+    return (values.get(block or "") or {}).get("enabled") is not False
+
+
+def kata_classes(values: Mapping[str, Any]) -> list[str]:
+    """The RuntimeClasses that the values name for the Kata manager; none where they leave them to the chart."""
+    config = (values.get("kataManager") or {}).get("config") or {}
+    return [str(entry["name"]) for entry in config.get("runtimeClasses") or []]
 
 
 def kata_deploy_values(
@@ -163,6 +183,30 @@ def kata_deploy_values(
     return merged
 
 
+def coco_operator_waits(stack: Mapping[str, Any], nodes: Sequence[str]) -> list[dict[str, Any]]:
+    """What must be true before the CoCo runtime counts as installed.
+
+    The status of the CcRuntime remembers nodes for ever, so what each node says of itself is waited for too; the DaemonSets
+    are there for the reason when their pods cannot start.
+    """
+    coco = stack["coco_operator"]
+    daemonset = {"api_version": "apps/v1", "kind": "DaemonSet", "namespace": coco["namespace"]}
+    return [
+        {
+            "api_version": coco["api_version"],
+            "kind": "CcRuntime",
+            "name": coco["ccruntime"],
+            "until": {"nodes": list(nodes)},
+        },
+        *({**daemonset, "name": name, "until": {"nodes": list(nodes)}} for name in coco["daemonsets"]),
+        *(
+            _node_wait(name, labels=coco["done_label"], container_runtime=coco["containerd_version"], ready=True)
+            for name in nodes
+        ),
+        *runtime_class_waits(coco["runtime_classes"]),
+    ]
+
+
 def kata_deploy_waits(stack: Mapping[str, Any], namespace: str, nodes: Sequence[str]) -> list[dict[str, Any]]:
     """What must be true before Kata counts as installed: a ready DaemonSet only says that the installer runs."""
     kata = stack["kata_deploy"]
@@ -174,14 +218,24 @@ def kata_deploy_waits(stack: Mapping[str, Any], namespace: str, nodes: Sequence[
     ]
 
 
-def privileged_namespace(name: str) -> dict[str, Any]:
-    """A namespace whose pods may be privileged, as those of operands and installers are."""
-    labels = {"pod-security.kubernetes.io/enforce": "privileged"}
-    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
+def helm_namespace(name: str, release: str) -> dict[str, Any]:
+    """A namespace whose pods may be privileged, as those of operands and installers are, with the note that the Helm release
+    in it is ours."""
+    metadata = {
+        "name": name,
+        "labels": {"pod-security.kubernetes.io/enforce": "privileged"},
+        "annotations": {f"{HELM_RELEASE}{release}": "managed"},
+    }
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
 
 
 def _node_wait(name: str, **until: Any) -> dict[str, Any]:
-    return {"api_version": "v1", "kind": "Node", "name": name, "until": {key: value for key, value in until.items() if value}}
+    return {
+        "api_version": "v1",
+        "kind": "Node",
+        "name": name,
+        "until": {key: value for key, value in until.items() if value},
+    }
 
 
 def workload_pod(
@@ -194,6 +248,7 @@ def workload_pod(
     runtime_class: str,
     annotations: Mapping[str, str],
     timeout_seconds: int | None = None,
+    taints: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """The sample workload for one node, with the resource that the node really offers."""
     workload = stack["workload"]
@@ -226,9 +281,36 @@ def workload_pod(
                 "nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}
             },
             **({"activeDeadlineSeconds": timeout_seconds} if timeout_seconds else {}),
+            **({"tolerations": [_toleration(taint) for taint in taints]} if taints else {}),
             "containers": [{"name": workload["container"], "image": image, "resources": {"limits": limits}}],
         },
     }
+
+
+def _toleration(taint: Mapping[str, Any]) -> dict[str, Any]:
+    return {"key": taint["key"], "operator": "Exists", "effect": taint["effect"]}
+
+
+def skipped_workloads(
+    stack: Mapping[str, Any], nodes: Mapping[str, Mapping[str, Any]], names: Iterable[str]
+) -> list[dict[str, Any]]:
+    """Results for nodes on which the sample workload would prove nothing: an annotation names a GPU by its index there, and
+    the device plugin may have given the pod another one."""
+    workload = stack["workload"]
+    if not any("=" in str(value) for value in workload["annotations"].values()):
+        return []
+    amounts = {name: sum(gpu_resources(nodes.get(name, {}).get("allocatable") or {}).values()) for name in names}
+    return [
+        {
+            "node": name,
+            "name": workload["name"],
+            "runtime_class": stack["runtime_classes"]["gpu"],
+            "result": "skipped",
+            "log": f"The node offers {amount} GPUs. The annotation of this release names GPU 0, and the pod may get another one.",
+        }
+        for name, amount in amounts.items()
+        if amount > 1
+    ]
 
 
 def undrained_pods(pods: Iterable[Mapping[str, Any]]) -> list[str]:

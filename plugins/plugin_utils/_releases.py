@@ -22,7 +22,7 @@ LEVELS = (INSTALL, "planned", "recognised_only")
 # Required shape: a type, a nested mapping, a list of one shape, or a tuple of allowed words. A key that ends in "?" may
 # be absent. Keys that are not named are free, so that a release can carry more facts than are judged.
 _RANGE: dict[str, Any] = {"min": str, "max": str}
-_OPERAND: dict[str, Any] = {"daemonset": str, "deploy_label": str, "pod_selector": dict}
+_OPERAND: dict[str, Any] = {"daemonset": str, "enabled_by?": str, "deploy_label": str, "pod_selector": dict}
 _ALWAYS: dict[str, Any] = {
     "title": str,
     "support": {"level": LEVELS, "note?": str},
@@ -42,6 +42,7 @@ _INSTALLABLE: dict[str, Any] = {
         "values": dict,
         "cluster_policy": str,
         "deployment": str,
+        "tolerations": [dict],
         "crds": [str],
         "default_workloads": [str],
     },
@@ -58,10 +59,12 @@ _INSTALLABLE: dict[str, Any] = {
         "containers": int,
         "service": str,
         "crd": str,
+        "api_version": str,
         "ccruntime": str,
         "finalizer": str,
         "node_selector": dict,
         "daemonsets": [str],
+        "done_label": dict,
         "runtime_classes": [str],
         "containerd_version": str,
     },

@@ -94,7 +94,17 @@ def installed(tarball: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     # Forced, and with that path only: a copy that the user has elsewhere would otherwise count as installed already.
     run(
         folder,
-        *("ansible-galaxy", "collection", "install", "--no-deps", "--offline", "--force", "-p", str(folder), str(tarball)),
+        *(
+            "ansible-galaxy",
+            "collection",
+            "install",
+            "--no-deps",
+            "--offline",
+            "--force",
+            "-p",
+            str(folder),
+            str(tarball),
+        ),
         ANSIBLE_COLLECTIONS_PATH=str(folder),
     )
     return folder

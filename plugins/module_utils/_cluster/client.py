@@ -25,6 +25,7 @@ from ansible_collections.katagpu.cluster.plugins.module_utils._errors import Kat
 IMPORT_ERROR: Optional[str] = None
 try:
     import urllib3
+    import yaml
     from kubernetes import client as kubernetes_client
     from kubernetes import config as kubernetes_config
 except ImportError:
@@ -179,6 +180,8 @@ def _load(kubeconfig: Optional[str], context: Optional[str], connections: int) -
             raise ApiUnreachable(
                 "There are no credentials of a Kubernetes API: set katagpu_kubeconfig or K8S_AUTH_KUBECONFIG."
             ) from error
+    except (ValueError, TypeError, KeyError, AttributeError, OSError, yaml.YAMLError) as error:
+        raise ApiUnreachable(f"The kubeconfig {kubeconfig or ''} cannot be used: {_first_line(error)}") from error
     configuration.connection_pool_maxsize = connections
     return kubernetes_client.ApiClient(configuration)
 

@@ -127,13 +127,14 @@ def _daemonset(found: Object, until: Until) -> Verdict:
 
 
 def ask_for_pods(kind: str, found: Optional[Object], until: Until) -> Optional[str]:
-    """The label selector of the pods that decide where the counts of a DaemonSet do not, else nothing.
+    """The label selector of the pods that decide where nodes are named, else nothing.
 
-    The counts include labelled nodes that nobody waits for; one of them that is down would hold up all others. Fewer pods
-    available than nodes waited for needs no look at them, which keeps large fleets from being listed at every change.
+    The counts include labelled nodes that nobody waits for: one of them that is down would hold up all others, and one that
+    is well would stand for a node that has no pod yet. Fewer pods available than nodes waited for needs no look at them,
+    which keeps large fleets from being listed at every change.
     """
     nodes = until.get("nodes")
-    if kind != "DaemonSet" or not nodes or found is None or judge(kind, found, until).ready:
+    if kind != "DaemonSet" or not nodes or found is None or until.get("absent"):
         return None
     if not _observed(found) or int(_status(found).get("numberAvailable") or 0) < len(nodes):
         return None
@@ -157,7 +158,7 @@ def judge_by_pods(found: Object, until: Until, pods: List[Object]) -> Verdict:
     missing = sorted(set(until["nodes"]) - good)
     if missing:
         return Verdict(False, f"no ready, current pod on {', '.join(missing)}")
-    return Verdict(True, f"ready on {len(until['nodes'])} nodes; other labelled nodes are not")
+    return Verdict(True, f"ready on the {len(until['nodes'])} nodes waited for")
 
 
 def _node(found: Object, until: Until) -> Verdict:

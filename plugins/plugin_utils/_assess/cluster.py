@@ -10,7 +10,7 @@ import ipaddress
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess import ranges
+from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess import ranges, takeover
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess.cluster_view import PREVIEW, ClusterView, some
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess.stack import (
     generations,
@@ -163,12 +163,15 @@ def foreign_gpu_nodes(view: ClusterView) -> list[Finding]:
     foreign = view.foreign_gpu_nodes
     everyone = view.default_workload == view.release["labels"]["workload"]["kata"]
     if foreign:
+        changing = any(
+            item["chart"] == "gpu-operator" and item["verdict"] in ("install", "upgrade") for item in view.helm
+        )
         effect = "bound to VFIO" if everyone else "given the operator's driver"
         found.append(
             Finding(
                 "foreign_gpu_nodes",
-                # A changed default takes them also where an operator runs already.
-                WARN if view.installed and not everyone else BLOCK,
+                # Where an operator runs already it has labelled them; a changed default or changed values hit them again.
+                WARN if view.installed and not everyone and not changing else BLOCK,
                 f"the GPU nodes {some(foreign)} are not in the inventory.",
                 f"The GPU Operator labels every GPU node of the cluster, so their GPUs would be {effect}.",
                 "name them in kata_nodes or container_nodes, label them nvidia.com/gpu.deploy.operands=false, or accept"
@@ -270,6 +273,13 @@ JUDGES: tuple[Judge, ...] = (
     protection,
     generations,
     helm_state,
+    takeover.foreign_operator,
+    takeover.foreign_values,
+    takeover.foreign_runtime,
+    takeover.selected_not_eligible,
+    takeover.operands_off,
+    takeover.taints,
+    takeover.node_feature_discovery,
     permissions,
     half_installed,
     running_pods,
@@ -286,7 +296,7 @@ def plan(view: ClusterView) -> dict[str, Any]:
                 labels[name] = {workload["key"]: value}
     coco = view.release.get("coco_operator") or {}
     runtime = view.facts["cc_runtimes"].get(coco.get("ccruntime", ""))
-    complete = bool(runtime) and runtime["completed"] == runtime["total"] >= max(1, len(view.kata))
+    complete = bool(runtime) and set(view.kata) <= set(runtime["completed_nodes"])
     kata = view.release.get("kata_deploy") or {}
     undone = [
         name

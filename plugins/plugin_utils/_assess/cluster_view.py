@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -26,6 +26,11 @@ class ClusterView:
     eligible: frozenset[str] | None = None
     # Consent to keep the operator off nodes that are not eligible.
     protect: bool = False
+    # The selector of the Kata runtime, and tolerations by part of the stack, where the inventory has its own.
+    kata_selector: Mapping[str, str] | None = None
+    tolerations: Mapping[str, Any] = field(default_factory=dict)
+    # Namespace and name of the Helm release of the GPU Operator.
+    operator_release: str = ""
 
     @cached_property
     def nodes(self) -> Mapping[str, Mapping[str, Any]]:
@@ -43,6 +48,24 @@ class ClusterView:
     @cached_property
     def container(self) -> list[str]:
         return [name for name in self.named if name in self.nodes and self.named[name].get("role") != "kata"]
+
+    @cached_property
+    def selector(self) -> Mapping[str, str]:
+        part = self.release.get("coco_operator") or self.release.get("kata_deploy") or {}
+        selector: Mapping[str, str] = self.kata_selector or part.get("node_selector") or {}
+        return selector
+
+    @cached_property
+    def selected(self) -> list[str]:
+        wanted = self.selector.items()
+        return sorted(name for name, node in self.nodes.items() if wanted and wanted <= node["labels"].items())
+
+    def tolerations_of(self, part: str) -> list[Mapping[str, Any]]:
+        return list(self.tolerations.get(part) or self.release.get(part, {}).get("tolerations") or [])
+
+    def in_run(self, names: list[str]) -> list[str]:
+        """Those that this run is about; all of them where the eligible nodes have not been decided."""
+        return [name for name in names if self.eligible is None or name in self.eligible]
 
     def is_gpu_node(self, name: str) -> bool:
         node = self.nodes[name]

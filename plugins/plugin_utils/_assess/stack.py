@@ -9,7 +9,7 @@ from typing import Any
 
 from ansible_collections.katagpu.cluster.plugins.plugin_utils import _helm
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess.cluster_view import ClusterView, some
-from ansible_collections.katagpu.cluster.plugins.plugin_utils._findings import BLOCK, WARN, Finding
+from ansible_collections.katagpu.cluster.plugins.plugin_utils._findings import BLOCK, Finding
 
 
 def generation(view: ClusterView) -> dict[str, Any]:
@@ -25,7 +25,9 @@ def generation(view: ClusterView) -> dict[str, Any]:
     kata_deploy = any(item["managed_by"] == "kata-deploy" for item in classes.values())
     # What only the stack of CoCo operator and Kata manager leaves.
     legacy = [f"CcRuntime {name}" for name in sorted(view.facts["cc_runtimes"])]
-    legacy += [f"RuntimeClass {name} of the Kata manager" for name, item in sorted(classes.items()) if item["kata_manager"]]
+    legacy += [
+        f"RuntimeClass {name} of the Kata manager" for name, item in sorted(classes.items()) if item["kata_manager"]
+    ]
     evidence += [f"chart gpu-operator {version}" for version in sorted(charts)]
     evidence += legacy
     evidence += ["RuntimeClasses of kata-deploy"] if kata_deploy else []
@@ -98,8 +100,8 @@ def helm_state(view: ClusterView) -> list[Finding]:
                     ("Secrets sh.helm.release.v1.*",),
                 )
             )
-    busy = sorted({pod["node"] for pod in view.facts["gpu_pods"] if pod["node"] in view.kata})
     upgraded = [item["chart"] for item in view.helm if item["verdict"] == "upgrade"]
+    busy = sorted({pod["node"] for pod in view.facts["gpu_pods"] if pod["node"] in view.kata})
     if busy and upgraded:
         effect = (
             "Changed operands restart vfio-manager, which unbinds the GPUs of running virtual machines."
@@ -134,10 +136,10 @@ def half_installed(view: ClusterView) -> list[Finding]:
     return [
         Finding(
             "D12",
-            WARN,
+            BLOCK,
             f"the CcRuntime {name} is being deleted and keeps its finalizer.",
             "A new one cannot be created until it is gone.",
-            "look at the uninstall DaemonSets of the CoCo operator.",
+            "wait until it is gone; where it does not go, look at the uninstall DaemonSets of the CoCo operator.",
             (f"CcRuntime {name}",),
         )
         for name, item in view.facts["cc_runtimes"].items()

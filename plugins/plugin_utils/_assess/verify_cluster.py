@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ansible_collections.katagpu.cluster.plugins.module_utils._cluster.readiness import describe, passthrough_gpus
-from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess.cluster_view import ClusterView
+from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess.cluster_view import ClusterView, some
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess.verify_host import check
 
 
@@ -21,7 +21,7 @@ def checks_of(view: ClusterView, namespaces: Mapping[str, str]) -> list[dict[str
         *_kata_deploy(view, namespaces["kata_deploy"]),
         _policy(view),
     ]
-    for role, names in (("kata", view.kata), ("container", view.container)):
+    for role, names in (("kata", view.in_run(view.kata)), ("container", view.in_run(view.container))):
         if names:
             checks += _operands(view, role, names, namespaces["gpu_operator"])
         for name in names:
@@ -33,7 +33,14 @@ def checks_of(view: ClusterView, namespaces: Mapping[str, str]) -> list[dict[str
 def _wanted_classes(view: ClusterView) -> list[str]:
     parts = [view.release.get(part) or {} for part in ("coco_operator", "kata_deploy")]
     kata = [name for part in parts for name in part.get("runtime_classes") or []]
-    return [*kata, *view.release["runtime_classes"]["operator"]] if view.kata else []
+    return [*kata, *_operator_classes(view)] if view.in_run(view.kata) else []
+
+
+def _operator_classes(view: ClusterView) -> list[str]:
+    """As the ClusterPolicy names them: an inventory may have classes of its own."""
+    policy = view.facts["cluster_policies"].get(view.release["gpu_operator"]["cluster_policy"]) or {}
+    wanted: list[str] = view.release["runtime_classes"]["operator"]
+    return (policy.get("kata_classes") or wanted) if wanted and "kataManager" not in policy.get("disabled", ()) else []
 
 
 def _runtime_classes(view: ClusterView) -> dict[str, Any]:
@@ -46,7 +53,8 @@ def _runtime_classes(view: ClusterView) -> dict[str, Any]:
 
 def _coco(view: ClusterView, namespace: str) -> list[dict[str, Any]]:
     coco = view.release.get("coco_operator")
-    if not coco or not view.kata:
+    kata = view.in_run(view.kata)
+    if not coco or not kata:
         return []
     deployment = view.facts["deployments"].get(namespace, {}).get(coco["deployment"])
     problems = []
@@ -69,30 +77,42 @@ def _coco(view: ClusterView, namespace: str) -> list[dict[str, Any]]:
         return [first, check("cc_runtime", "", "The CcRuntime is complete", ["it does not exist"], "")]
     text = f"{coco['ccruntime']}: {runtime['completed']} of {runtime['total']} nodes, {runtime['failed']} failed"
     problems = []
-    if not runtime["completed"] == runtime["total"] >= len(view.kata):
-        problems.append(f"{text}, {len(view.kata)} wanted")
-    if coco["finalizer"] not in runtime["finalizers"]:
+    # Its counters only grow, also for nodes that are gone, so the nodes themselves say what they run.
+    missing = [name for name in kata if name not in runtime["completed_nodes"]]
+    if missing:
+        problems.append(f"{text}; not completed on {', '.join(missing)}")
+    elif runtime["completed"] == runtime["total"] and coco["finalizer"] not in runtime["finalizers"]:
         problems.append(f"the finalizer {coco['finalizer']} is missing")
+    problems += _labels_missing(view, kata, coco["done_label"])
+    problems += [
+        f"{name} runs {view.nodes[name]['container_runtime']}, wanted {coco['containerd_version']}"
+        for name in kata
+        if view.nodes[name]["container_runtime"] != coco["containerd_version"]
+    ]
     return [first, check("cc_runtime", "", "The CcRuntime is complete", problems, text)]
 
 
+def _labels_missing(view: ClusterView, names: Iterable[str], wanted: Mapping[str, str]) -> list[str]:
+    return [
+        f"{name}: {key} is {view.nodes[name]['labels'].get(key)!r}, wanted {value!r}"
+        for name in names
+        for key, value in wanted.items()
+        if view.nodes[name]["labels"].get(key) != value
+    ]
+
+
 def _kata_deploy(view: ClusterView, namespace: str) -> list[dict[str, Any]]:
-    kata = view.release.get("kata_deploy")
-    if not kata or not view.kata:
+    kata, names = view.release.get("kata_deploy"), view.in_run(view.kata)
+    if not kata or not names:
         return []
     title = "kata-deploy has installed its runtime on every Kata node"
     found = view.facts["daemonsets"].get(namespace, {}).get(kata["daemonset"])
     if found is None:
         return [check("kata_deploy", "", title, [f"the DaemonSet {namespace}/{kata['daemonset']} does not exist"], "")]
     text = f"desired {found['desired']}, updated {found['updated']}, available {found['available']}"
-    problems = [] if found["updated"] == found["available"] == found["desired"] >= len(view.kata) else [text]
+    problems = [] if found["current"] and found["available"] >= len(names) else [text]
     # Ready only means that the installer runs; the label says that it has come to its end.
-    problems += [
-        f"{name}: {key} is {view.nodes[name]['labels'].get(key)!r}, wanted {value!r}"
-        for name in view.kata
-        for key, value in kata["done_label"].items()
-        if view.nodes[name]["labels"].get(key) != value
-    ]
+    problems += _labels_missing(view, names, kata["done_label"])
     return [check("kata_deploy", "", title, problems, text)]
 
 
@@ -109,14 +129,24 @@ def _policy(view: ClusterView) -> dict[str, Any]:
     good = (
         policy["state"] == wanted["state"] and ready.get("status") == "True" and ready.get("reason") == wanted["reason"]
     )
+    others = [name for name in [*view.kata, *view.container] if name not in view.in_run([name])]
+    others += view.foreign_gpu_nodes
+    if not good and others:
+        # The operands of the nodes of this run are checked by name.
+        skip = f"{text}; {some(others)} {'is' if len(others) == 1 else 'are'} not part of this run and may hold it back"
+        return check("V11", "", title, [], "", skip)
     return check("V11", "", title, [] if good else [text], text)
 
 
 def _operands(view: ClusterView, role: str, names: list[str], namespace: str) -> Iterable[dict[str, Any]]:
     daemonsets = view.facts["daemonsets"].get(namespace, {})
+    policy = view.facts["cluster_policies"].get(view.release["gpu_operator"]["cluster_policy"]) or {}
     for operand in view.release["operands"][role]:
         name = operand["daemonset"]
         title = f"Operand {name} runs on the {role} nodes"
+        if operand.get("enabled_by") in policy.get("disabled", ()):
+            yield check("V11", "", title, [], "", f"{operand['enabled_by']} is switched off in the ClusterPolicy")
+            continue
         found = daemonsets.get(name)
         if found is None:
             yield check("V11", "", title, [f"the DaemonSet {namespace}/{name} does not exist"], "")
@@ -129,8 +159,10 @@ def _operands(view: ClusterView, role: str, names: list[str], namespace: str) ->
             problems.append(f"the label {operand['deploy_label']} is missing on {', '.join(unlabelled)}")
         if found["desired"] < max(1, len(names)):
             problems.append(f"{text}, wanted on {len(names)} nodes")
-        elif not found["updated"] == found["available"] == found["desired"]:
+        elif not found["updated"] == found["available"] == found["desired"] and len(names) == found["desired"]:
             problems.append(text)
+        elif found["available"] < len(names):
+            problems.append(f"{text}, wanted on {len(names)} nodes")
         yield check("V11", "", title, problems, text)
 
 
@@ -157,14 +189,14 @@ def _node(view: ClusterView, role: str, name: str) -> Iterable[dict[str, Any]]:
     )
     yield _allocatable(view, role, name, node)
     if role == "kata":
-        yield from _cc_mode(view, name, labels)
+        yield from _cc_mode(view, name)
         yield _schedulable(view, name, node)
 
 
-def _cc_mode(view: ClusterView, name: str, labels: Mapping[str, str]) -> Iterable[dict[str, Any]]:
+def _cc_mode(view: ClusterView, name: str) -> Iterable[dict[str, Any]]:
     wanted = view.release["readiness"].get("kata_labels") or {}
     if wanted:
-        problems = [f"{key} is {labels.get(key)!r}, wanted {value!r}" for key, value in wanted.items() if labels.get(key) != value]
+        problems = _labels_missing(view, [name], wanted)
         evidence = ", ".join(f"{key}={value}" for key, value in wanted.items())
         yield check("cc_mode", name, "The confidential-computing mode of the GPUs is as wanted", problems, evidence)
 
@@ -187,7 +219,9 @@ def _allocatable(view: ClusterView, role: str, name: str, node: Mapping[str, Any
 
 
 def _schedulable(view: ClusterView, name: str, node: Mapping[str, Any]) -> dict[str, Any]:
-    class_name = view.release["runtime_classes"]["gpu"]
+    class_name, own = view.release["runtime_classes"]["gpu"], _operator_classes(view)
+    if own and class_name not in own:
+        class_name = own[0]
     title = f"RuntimeClass {class_name} can be scheduled on the node"
     found = view.facts["runtime_classes"].get(class_name)
     if found is None:

@@ -66,7 +66,7 @@ def left_behind(view: HostView) -> list[PciDevice]:
 def taken_along(view: HostView) -> list[str]:
     """Functions that the operator binds with a graphics card: of those that the kernel has linked to it, at most one."""
     rule = view.release["vfio"]["binds_members"]
-    taken = []
+    taken: list[str] = []
     for gpu in view.gpus:
         linked = gpu.consumers if gpu.has_class("0300") else ()
         if rule == "first_consumer" or (rule == "sole_consumer" and len(linked) == 1):

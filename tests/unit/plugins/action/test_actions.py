@@ -23,7 +23,13 @@ PYTHON = {"ansible_connection": "local", "ansible_python_interpreter": sys.execu
 
 def tasks(tree: Path, folder: Path) -> list[dict[str, Any]]:
     release = {"release": "23.9"}
-    wrong = {"release": "26.3", "kata_nodes": [], "tools": ["no-such-tool"], "vfio_owner": "nobody", "accepted": [{"id": "x"}]}
+    wrong = {
+        "release": "26.3",
+        "kata_nodes": [],
+        "tools": ["no-such-tool"],
+        "vfio_owner": "nobody",
+        "accepted": [{"id": "x"}],
+    }
     return [
         {"katagpu.cluster.controller_check": {**release, "kata_nodes": ["gpu-01"], "tools": [], "fail": False}},
         {"katagpu.cluster.controller_check": wrong, "ignore_errors": True},

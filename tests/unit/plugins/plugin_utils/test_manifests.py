@@ -16,7 +16,7 @@ from ansible_collections.katagpu.cluster.plugins.plugin_utils import _manifests 
 STACK: dict[str, Any] = {
     "gpu_operator": {"deployment": "the-operator", "cluster_policy": "the-policy"},
     "operands": {
-        "kata": [{"daemonset": "kata-a"}, {"daemonset": "kata-b", "optional": True}],
+        "kata": [{"daemonset": "kata-a", "enabled_by": "a"}, {"daemonset": "kata-b", "enabled_by": "b"}],
         "container": [{"daemonset": "container-a"}],
     },
     "runtime_classes": {"operator": ["class-a", "class-b"]},
@@ -150,7 +150,8 @@ class TestKataManager:
 
 class TestWaits:
     def waits(self, kata: list[str], container: list[str]) -> list[dict[str, Any]]:
-        return manifests.gpu_operator_waits(STACK, namespace="ns", kata=kata, container=container)
+        values = {"a": {"x": 1}, "b": {"enabled": False}}
+        return manifests.gpu_operator_waits(STACK, namespace="ns", kata=kata, container=container, values=values)
 
     def test_operands_of_both_workloads_name_their_nodes(self) -> None:
         found = {(entry["kind"], entry["name"]): entry.get("until") for entry in self.waits(["k1", "k2"], ["c1"])}
@@ -169,6 +170,33 @@ class TestWaits:
         stack = {**STACK, "readiness": {"kata_labels": {"cc": "off"}}}
         waits = manifests.gpu_operator_waits(stack, namespace="ns", kata=["k1"], container=[])
         assert waits[-1]["until"] == {"labels": {"cc": "off"}, "allocatable_gpus": 1}
+
+    def test_classes_of_the_values_take_the_place_of_the_charts(self) -> None:
+        def classes(kata_manager: dict[str, Any]) -> list[str]:
+            values = {"kataManager": kata_manager}
+            waits = manifests.gpu_operator_waits(STACK, namespace="ns", kata=["k1"], container=[], values=values)
+            return [entry["name"] for entry in waits if entry["kind"] == "RuntimeClass"]
+
+        assert classes({}) == ["class-a", "class-b"]
+        assert classes({"config": {"runtimeClasses": [{"name": "mine"}]}}) == ["mine"]
+        assert classes({"enabled": False}) == []
+
+    def test_coco_is_waited_for_by_what_each_node_says(self) -> None:
+        stack = {
+            "coco_operator": {
+                "api_version": "v1",
+                "namespace": "ns",
+                "ccruntime": "r",
+                "daemonsets": ["d"],
+                "done_label": {"done": "true"},
+                "containerd_version": "containerd://1",
+                "runtime_classes": ["c"],
+            }
+        }
+        waits = manifests.coco_operator_waits(stack, nodes=["k1"])
+        assert [entry["kind"] for entry in waits] == ["CcRuntime", "DaemonSet", "Node", "RuntimeClass"]
+        wanted = {"labels": {"done": "true"}, "container_runtime": "containerd://1", "ready": True}
+        assert waits[2]["until"] == wanted
 
     def test_kata_is_waited_for_by_the_label_and_not_by_the_daemonset_alone(self) -> None:
         waits = manifests.kata_deploy_waits(STACK, namespace="ns", nodes=["k1"])
@@ -213,8 +241,22 @@ class TestKataDeploy:
             self.values(values={"nodeSelector": None})
 
     def test_privileged_pods_are_allowed_where_operands_run(self) -> None:
-        namespace = manifests.privileged_namespace("ns")
-        assert namespace["metadata"] == {"name": "ns", "labels": {"pod-security.kubernetes.io/enforce": "privileged"}}
+        metadata = manifests.helm_namespace("ns", "kata-deploy")["metadata"]
+        assert metadata["labels"] == {"pod-security.kubernetes.io/enforce": "privileged"}
+        assert metadata["annotations"] == {"katagpu.io/helm-kata-deploy": "managed"}
+
+
+class TestSkippedWorkloads:
+    def test_an_annotation_with_an_index_proves_nothing_on_a_node_with_two_gpus(self) -> None:
+        stack = {"workload": {"name": "w", "annotations": {"cdi": "gpu=0"}}, "runtime_classes": {"gpu": "c"}}
+        nodes = {
+            "one": {"allocatable": {"nvidia.com/A": "1"}},
+            "two": {"allocatable": {"nvidia.com/A": "1", "nvidia.com/B": "1"}},
+        }
+        found = manifests.skipped_workloads(stack, nodes, ["one", "two", "gone"])
+        assert [(item["node"], item["result"]) for item in found] == [("two", "skipped")]
+        stack["workload"] = {"name": "w", "annotations": {}}
+        assert manifests.skipped_workloads(stack, nodes, ["one", "two"]) == []
 
 
 class TestWorkload:
@@ -237,6 +279,11 @@ class TestWorkload:
         )
         assert pod["metadata"]["annotations"] == {}
         assert pod["spec"]["containers"][0]["resources"]["limits"] == {"nvidia.com/pgpu": "1", "memory": "8192Mi"}
+
+    def test_it_tolerates_the_taints_of_its_node(self) -> None:
+        pod = self.pod(taints=[{"key": "team", "value": "ml", "effect": "NoSchedule"}])
+        assert pod["spec"]["tolerations"] == [{"key": "team", "operator": "Exists", "effect": "NoSchedule"}]
+        assert "tolerations" not in self.pod()["spec"]
 
     def test_one_gpu_of_one_resource_on_the_node(self) -> None:
         pod = self.pod()

@@ -64,14 +64,14 @@ def with_selector(found: dict[str, Any]) -> dict[str, Any]:
     ("found", "until", "selector"),
     [
         (daemonset(3, 3, 2), {"nodes": ["a", "b"]}, "app=x,name=d"),
-        # A node without the label has no pod, but another one may hide that from the counts.
-        (daemonset(2, 2, 2), {"nodes": ["a", "b"]}, None),
+        # A node without the label has no pod, and another one would hide that from the counts.
+        (daemonset(2, 2, 2), {"nodes": ["a", "b"]}, "app=x,name=d"),
         (daemonset(3, 3, 1), {"nodes": ["a", "b"]}, None),
         (daemonset(3, 3, 2), {}, None),
         (daemonset(3, 3, 2, generation=2), {"nodes": ["a", "b"]}, None),
     ],
 )
-def test_pods_are_asked_for_only_where_counts_do_not_decide(
+def test_pods_decide_where_nodes_are_named_and_enough_are_available(
     found: dict[str, Any], until: dict[str, Any], selector: str | None
 ) -> None:
     assert readiness.ask_for_pods("DaemonSet", with_selector(found), until) == selector

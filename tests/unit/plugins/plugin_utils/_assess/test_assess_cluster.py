@@ -260,6 +260,8 @@ def test_the_helm_release_does_not_change_under_running_pods(
     if pods:
         objects["/api/v1/pods/p"] = gpu_pod()
     labels = {WORKLOAD: "vm-passthrough"}
+    ours = {"metadata": {"name": "gpu-operator", "annotations": {"katagpu.io/helm-gpu-operator": "managed"}}}
+    objects["/api/v1/namespaces/gpu-operator"] = ours
     answer = ask(api(node("a"), node("b", labels), **objects), helm=[HELM])
     assert [name for name in ids(answer) if name != "gpu_pods_running"] == found
     assert answer["summary"]["blocked"] is bool(found)
@@ -317,11 +319,123 @@ def test_a_container_node_is_exposed_only_where_the_default_is_another() -> None
 
 
 def test_a_label_that_outlives_eligibility_is_told() -> None:
-    answer = ask(api(node("a"), node("b", {WORKLOAD: "vm-passthrough"})), **ELIGIBLE)
+    answer = ask(api(node("a"), node("b", {WORKLOAD: "vm-passthrough"}), **runtime(["b"])), **ELIGIBLE)
     assert [(item["id"], item["severity"], item["node"]) for item in answer["findings"]] == [
         ("labelled_not_eligible", "warn", "b")
     ]
     assert answer["labelled_not_eligible"] == ["b"]
+
+
+def runtime(completed: list[str], **selector: str) -> dict[str, Any]:
+    coco = RELEASE["coco_operator"]
+    wanted = selector or coco["node_selector"]
+    status = {"completedNodesCount": len(completed), "completedNodesList": completed}
+    return {
+        f"{CC}/{coco['ccruntime']}": {
+            "metadata": {"name": coco["ccruntime"], "finalizers": [coco["finalizer"]]},
+            "spec": {"ccNodeSelector": {"matchLabels": wanted}},
+            "status": {"totalNodesCount": len(completed), "installationStatus": {"completed": status}},
+        }
+    }
+
+
+def test_a_runtime_does_not_come_to_nodes_that_are_not_eligible() -> None:
+    """Neither to a host with a block that got its label earlier, nor to a node nobody named."""
+    labels = {WORKLOAD: "vm-passthrough"}
+    answer = ask(api(node("a"), node("b", labels), node("kubevirt", labels)), **ELIGIBLE)
+    found = next(item for item in answer["findings"] if item["id"] == "selected_not_eligible")
+    assert "b, kubevirt are not eligible" in found["fact"] and not found["node"] and not found["acceptable"]
+    assert answer["summary"]["blocked"]
+    there = ask(api(node("a"), node("b", labels), **runtime(["b"])), **ELIGIBLE)
+    assert "selected_not_eligible" not in ids(there), "it has gone there already"
+
+
+def test_a_selector_of_ones_own_is_looked_at() -> None:
+    cluster = api(node("a"), node("b"), node("c", {"example.com/kata": "yes"}))
+    assert "selected_not_eligible" in ids(ask(cluster, kata_selector={"example.com/kata": "yes"}, **ELIGIBLE))
+    assert "selected_not_eligible" not in ids(ask(cluster, **ELIGIBLE))
+
+
+def test_a_runtime_of_somebody_else_is_not_moved() -> None:
+    cluster = api(node("a"), node("b"), **runtime(["x"], worker=""))
+    assert "cc_runtime_selector" in ids(ask(cluster))
+    assert "cc_runtime_selector" not in ids(ask(api(**runtime([]))))
+    assert "cc_runtime_selector" not in ids(ask(cluster, kata_selector={"worker": ""}))
+
+
+def test_an_operator_of_another_helm_release_is_seen_before_anything_is_written() -> None:
+    foreign = policy()
+    names = {"release-name": "gpu-operator-1690000000", "release-namespace": "nvidia-gpu"}
+    foreign["metadata"]["annotations"] = {f"meta.helm.sh/{key}": value for key, value in names.items()}
+    cluster = api(**{f"{POLICIES}/cluster-policy": foreign})
+    found = next(item for item in ask(cluster)["findings"] if item["id"] == "foreign_name")
+    assert (
+        "nvidia-gpu/gpu-operator-1690000000" in found["fact"] and "gpu_operator_namespace: nvidia-gpu" in found["fix"]
+    )
+    same = {"gpu_operator_namespace": "nvidia-gpu", "gpu_operator_name": "gpu-operator-1690000000"}
+    assert "foreign_name" not in ids(ask(cluster, **same))
+
+
+def test_values_of_a_release_that_is_not_ours_are_not_dropped() -> None:
+    values = {"driver": {"enabled": False}, "toolkit": {"enabled": False}}
+    objects = {"/api/v1/namespaces/gpu-operator/secrets/x": release_secret("deployed", **values)}
+    found = next(item for item in ask(api(**objects), helm=[HELM])["findings"] if item["id"] == "foreign_values")
+    assert "driver, toolkit" in found["fact"] and "gpu_operator_values" in found["fix"]
+    repeated = {**HELM, "values": {**values, "sandboxWorkloads": {"enabled": True}}}
+    assert "foreign_values" not in ids(ask(api(**objects), helm=[repeated]))
+
+
+def test_a_node_that_somebody_else_keeps_the_operator_off_cannot_be_provisioned() -> None:
+    off = {"nvidia.com/gpu.deploy.operands": "false"}
+    theirs = ask(api(node("a"), node("b", off)))
+    assert ids(theirs) == ["operands_off"] and theirs["summary"]["blocked_nodes"] == ["b"]
+    note = {"katagpu.io/owned-labels": '["nvidia.com/gpu.deploy.operands"]'}
+    assert ids(ask(api(node("a"), node("b", off, annotations=note)))) == []
+
+
+def tainted(name: str, *taints: Mapping[str, str]) -> dict[str, Any]:
+    item = node(name)
+    item["spec"]["taints"] = list(taints)
+    return item
+
+
+def test_a_taint_that_a_part_of_the_stack_does_not_tolerate_blocks_the_node() -> None:
+    gpu = {"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}
+    own = {"key": "team", "value": "ml", "effect": "NoExecute"}
+    passing = {"key": "node.kubernetes.io/not-ready", "effect": "NoExecute"}
+    soft = {"key": "team", "effect": "PreferNoSchedule"}
+    answer = ask(api(tainted("a", gpu), tainted("b", gpu, passing, soft)))
+    assert [(item["id"], item["node"]) for item in answer["findings"]] == [("taint", "b")]
+    assert "coco_operator does not tolerate" in answer["findings"][0]["fact"]
+    answer = ask(api(tainted("a", own), node("b")))
+    assert answer["summary"]["blocked_nodes"] == ["a"]
+    tolerations = {"gpu_operator": [{"key": "team", "value": "ml"}]}
+    assert ids(ask(api(tainted("a", own), node("b")), tolerations=tolerations)) == []
+    assert ids(ask(api(tainted("a", own), node("b")), tolerations={"gpu_operator": [{"operator": "Exists"}]})) == []
+
+
+def test_a_second_node_feature_discovery_is_refused() -> None:
+    path = "/apis/apps/v1/daemonsets"
+    there = {f"{path}/worker": {"metadata": {"name": "worker", "namespace": "nfd"}}}
+    assert "E02" in ids(ask(api(**there), helm=[HELM]))
+    without = {**HELM, "values": {"nfd": {"enabled": False}}}
+    assert "E02" not in ids(ask(api(**there), helm=[without]))
+    own = {f"{path}/worker": {"metadata": {"name": "worker", "namespace": "gpu-operator"}}}
+    assert "E02" not in ids(ask(api(**own), helm=[HELM]))
+
+
+CURRENT = _releases.lookup("26.7")
+
+
+def test_the_current_stack_does_not_join_the_legacy_one() -> None:
+    """And the other way round: each replaces the configuration of containerd."""
+    legacy = api(**runtime(["b"]))
+    answer = inform(legacy, CURRENT, {"nodes": NAMED}, {})
+    assert "two_generations" in ids(answer) and "kata-deploy" in answer["summary"]["messages"][-1]
+    labels = {"app.kubernetes.io/managed-by": "kata-deploy"}
+    current = {f"{CLASSES}/kata-qemu-nvidia-gpu": {"metadata": {"name": "x", "labels": labels}}}
+    assert "two_generations" in ids(ask(api(**current)))
+    assert "two_generations" not in ids(inform(api(version="v1.35.1", **current), CURRENT, {"nodes": NAMED}, {}))
 
 
 def test_before_the_decision_nobody_is_called_ineligible() -> None:
@@ -382,17 +496,17 @@ def complete(**change: Any) -> FakeApi:
         "status": {"availableReplicas": 1, "updatedReplicas": 1},
     }
     objects[f"/api/v1/namespaces/{space}/services/{coco['service']}"] = {"metadata": {"name": coco["service"]}}
-    objects[f"{CC}/{coco['ccruntime']}"] = {
-        "metadata": {"name": coco["ccruntime"], "finalizers": [coco["finalizer"]]},
-        "status": {"totalNodesCount": 1, "installationStatus": {"completed": {"completedNodesCount": 1}}},
-    }
+    objects.update(runtime(change.get("completed", ["b"])))
     missing = change.get("missing")
     if missing:
         objects = {path: item for path, item in objects.items() if not path.endswith(f"/{missing}")}
     return api(
         node("a", {**container, WORKLOAD: "container"}, allocatable={"nvidia.com/gpu": "1"}),
         node(
-            "b", {**kata, WORKLOAD: "vm-passthrough", **change.get("labels", {})}, allocatable=change.get("gpus", A10)
+            "b",
+            {**kata, **coco["done_label"], WORKLOAD: "vm-passthrough", **change.get("labels", {})},
+            allocatable=change.get("gpus", A10),
+            runtime=change.get("runtime", coco["containerd_version"]),
         ),
         **objects,
     )
@@ -421,6 +535,9 @@ def test_a_provisioned_cluster_passes_every_check() -> None:
         ({"missing": "cc-operator-controller-manager-metrics-service"}, "CoCo operator"),
         ({"missing": "ccruntime-sample"}, "CcRuntime"),
         ({"containers": 1}, "CoCo operator"),
+        ({"completed": ["gone"]}, "CcRuntime"),
+        ({"runtime": "containerd://1.7.24"}, "CcRuntime"),
+        ({"labels": {"katacontainers.io/kata-runtime": "cleanup"}}, "CcRuntime"),
         ({"reason": "NFDLabelsMissing"}, "ClusterPolicy"),
         ({"available": 0}, "Operand"),
         ({"desired": 0}, "Operand"),
@@ -434,6 +551,33 @@ def test_a_provisioned_cluster_passes_every_check() -> None:
 def test_what_is_wrong_in_a_provisioned_cluster_is_seen(change: dict[str, Any], part: str) -> None:
     titles = failed(ask(complete(**change), verify=True))
     assert any(part in title for title in titles)
+
+
+def test_only_nodes_of_this_run_are_checked() -> None:
+    """The recommended first run takes one host of several; the others are not failures."""
+    named = {**NAMED, "later": {"role": "kata"}}
+    cluster = complete()
+    cluster.objects["/api/v1/nodes/later"] = node("later", {"nvidia.com/gpu.deploy.operands": "false"})
+    answer = ask(cluster, nodes=named, eligible=["a", "b"], verify=True)
+    assert failed(answer) == []
+    assert "later" not in {item["node"] for item in answer["checks"]}
+
+
+def test_what_the_policy_switches_off_is_not_missed() -> None:
+    cluster = complete(missing="nvidia-driver-daemonset")
+    cluster.objects[f"{POLICIES}/cluster-policy"]["spec"] = {"driver": {"enabled": False}}
+    answer = ask(cluster, verify=True)
+    assert failed(answer) == []
+    assert [item["evidence"] for item in answer["checks"] if item["result"] == "skipped"] == [
+        "driver is switched off in the ClusterPolicy"
+    ]
+
+
+def test_runtime_classes_of_ones_own_take_the_place_of_the_charts() -> None:
+    cluster = complete(missing="kata-qemu-nvidia-gpu-snp")
+    classes = [{"name": "kata-qemu-nvidia-gpu"}]
+    cluster.objects[f"{POLICIES}/cluster-policy"]["spec"] = {"kataManager": {"config": {"runtimeClasses": classes}}}
+    assert failed(ask(cluster, verify=True)) == []
 
 
 def test_a_pod_with_two_passthrough_gpus_is_seen() -> None:

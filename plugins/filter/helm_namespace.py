@@ -12,17 +12,22 @@ from ansible_collections.katagpu.cluster.plugins.module_utils._errors import Kat
 from ansible_collections.katagpu.cluster.plugins.plugin_utils import _manifests
 
 DOCUMENTATION = r"""
-name: privileged_namespace
+name: helm_namespace
 short_description: A namespace whose pods may be privileged
 version_added: 1.0.0
 author:
   - katagpu contributors (@katagpu)
 description:
-  - Builds the Namespace with the label of Pod Security admission that operands and installers need.
-positional: _input
+  - Builds the Namespace with the label of Pod Security admission that operands and installers need, and the note that a Helm
+    release in it is managed by this collection.
+positional: _input, release
 options:
   _input:
     description: Name of the namespace.
+    type: str
+    required: true
+  release:
+    description: Name of the Helm release that this collection keeps there.
     type: str
     required: true
 """
@@ -31,7 +36,7 @@ EXAMPLES = r"""
 ---
 - name: Create the namespace
   kubernetes.core.k8s:
-    definition: "{{ 'gpu-operator' | katagpu.cluster.privileged_namespace }}"
+    definition: "{{ 'gpu-operator' | katagpu.cluster.helm_namespace('gpu-operator') }}"
 """
 
 RETURN = r"""
@@ -41,13 +46,13 @@ _value:
 """
 
 
-def privileged_namespace(*arguments: Any, **options: Any) -> Any:
+def helm_namespace(*arguments: Any, **options: Any) -> Any:
     try:
-        return _manifests.privileged_namespace(*arguments, **options)
+        return _manifests.helm_namespace(*arguments, **options)
     except KatagpuError as error:
-        raise AnsibleFilterError(f"privileged_namespace: {error}") from error
+        raise AnsibleFilterError(f"helm_namespace: {error}") from error
 
 
 class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
-        return {"privileged_namespace": privileged_namespace}
+        return {"helm_namespace": helm_namespace}

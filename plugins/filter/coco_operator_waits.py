@@ -1,0 +1,58 @@
+# Copyright (c) 2026, katagpu contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.katagpu.cluster.plugins.module_utils._errors import KatagpuError
+from ansible_collections.katagpu.cluster.plugins.plugin_utils import _manifests
+
+DOCUMENTATION = r"""
+name: coco_operator_waits
+short_description: What an installed CoCo runtime consists of
+version_added: 1.0.0
+author:
+  - katagpu contributors (@katagpu)
+description:
+  - Lists the objects that M(katagpu.cluster.rollout_wait) waits for after the CcRuntime was created.
+positional: _input
+options:
+  _input:
+    description: Release data.
+    type: dict
+    required: true
+  nodes:
+    description: Nodes that get the runtime.
+    type: list
+    elements: str
+    required: true
+"""
+
+EXAMPLES = r"""
+---
+- name: Wait for the runtime
+  katagpu.cluster.rollout_wait:
+    objects: "{{ katagpu_stack | katagpu.cluster.coco_operator_waits(nodes=['gpu-01']) }}"
+"""
+
+RETURN = r"""
+_value:
+  description: The option O(katagpu.cluster.rollout_wait#module:objects).
+  type: list
+"""
+
+
+def coco_operator_waits(*arguments: Any, **options: Any) -> Any:
+    try:
+        return _manifests.coco_operator_waits(*arguments, **options)
+    except KatagpuError as error:
+        raise AnsibleFilterError(f"coco_operator_waits: {error}") from error
+
+
+class FilterModule:
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        return {"coco_operator_waits": coco_operator_waits}
