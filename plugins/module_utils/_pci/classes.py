@@ -153,6 +153,8 @@ BASE_CLASSES: Dict[str, str] = {
 # Spellings of other versions of the same list.
 _ALIASES = {
     "Smart Card controller": "0705",
+    "IPMI SMIC interface": "0c07",
+    "AI Inference Accelerator": "1201",
     "USB Controller": "0c03",
 }
 

@@ -14,27 +14,39 @@ from typing import Dict, Mapping, NamedTuple, Optional, Tuple
 
 from ansible_collections.katagpu.cluster.plugins.module_utils._pci.classes import class_code
 
-# Facts of pci.ids (pciids/pciids, version 2023.04.10).
+# Facts of pci.ids (pciids/pciids, version 2023.04.10). A name that vendors share stands with each, lest it say an ID.
 COMMON_VENDORS: Dict[str, str] = {
     "025e": "Solidigm",
     "1000": "Broadcom / LSI",
     "1002": "Advanced Micro Devices, Inc. [AMD/ATI]",
     "1013": "Cirrus Logic",
+    "1014": "IBM",
+    "101c": "Western Digital",
     "1022": "Advanced Micro Devices, Inc. [AMD]",
+    "1025": "Acer Incorporated [ALI]",
     "1028": "Dell",
     "102b": "Matrox Electronics Systems Ltd.",
     "103c": "Hewlett-Packard Company",
     "1043": "ASUSTeK Computer Inc.",
+    "104a": "STMicroelectronics",
     "104c": "Texas Instruments",
+    "104d": "Sony Corporation",
+    "1055": "Microchip Technology / SMSC",
+    "106b": "Apple Inc.",
     "1077": "QLogic Corp.",
+    "108e": "Oracle/SUN",
     "10b5": "PLX Technology, Inc.",
+    "10cf": "Fujitsu Limited.",
     "10de": "NVIDIA Corporation",
     "10df": "Emulex Corporation",
     "10ec": "Realtek Semiconductor Co., Ltd.",
+    "1102": "Creative Labs",
     "1106": "VIA Technologies, Inc.",
     "111d": "Microsemi / PMC / IDT",
+    "1120": "Dell EMC",
     "1166": "Broadcom",
     "1179": "Toshiba Corporation",
+    "11ab": "Marvell Technology Group Ltd.",
     "11f8": "PMC-Sierra Inc.",
     "1217": "O2 Micro, Inc.",
     "126f": "Silicon Motion, Inc.",
@@ -48,6 +60,8 @@ COMMON_VENDORS: Dict[str, str] = {
     "1462": "Micro-Star International Co., Ltd. [MSI]",
     "14c3": "MEDIATEK Corp.",
     "14e4": "Broadcom Inc. and subsidiaries",
+    "152d": "QUANTA Computer Inc",
+    "1558": "CLEVO/KAPOK Computer",
     "1590": "Hewlett Packard Enterprise",
     "15ad": "VMware",
     "15b3": "Mellanox Technologies",
@@ -55,13 +69,17 @@ COMMON_VENDORS: Dict[str, str] = {
     "15d9": "Super Micro Computer Inc",
     "168c": "Qualcomm Atheros",
     "16c3": "Synopsys, Inc.",
+    "1734": "Fujitsu Technology Solutions",
     "177d": "Cavium, Inc.",
     "17aa": "Lenovo",
     "17cb": "Qualcomm Technologies, Inc",
+    "1814": "Ralink corp.",
     "1849": "ASRock Incorporation",
     "1924": "Solarflare Communications",
+    "1969": "Qualcomm Atheros",
     "197b": "JMicron Technology Corp.",
     "1987": "Phison Electronics Corporation",
+    "19a2": "Emulex Corporation",
     "19e5": "Huawei Technologies Co., Ltd.",
     "1a03": "ASPEED Technology, Inc.",
     "1ae0": "Google, Inc.",
@@ -69,11 +87,15 @@ COMMON_VENDORS: Dict[str, str] = {
     "1b21": "ASMedia Technology Inc.",
     "1b36": "Red Hat, Inc.",
     "1b4b": "Marvell Technology Group Ltd.",
+    "1b73": "Fresco Logic",
+    "1b96": "Western Digital",
     "1bb1": "Seagate Technology PLC",
     "1c58": "HGST, Inc.",
     "1c5c": "SK hynix",
     "1cc1": "ADATA Technology Co., Ltd.",
+    "1cc4": "Shenzhen Unionmemory Information System Ltd.",
     "1d0f": "Amazon.com, Inc.",
+    "1d17": "Zhaoxin",
     "1dd8": "AMD Pensando Systems",
     "1def": "Ampere Computing, LLC",
     "1e0f": "KIOXIA Corporation",
@@ -81,8 +103,38 @@ COMMON_VENDORS: Dict[str, str] = {
     "5853": "XenSource, Inc.",
     "8086": "Intel Corporation",
     "80ee": "InnoTek Systemberatung GmbH",
+    "9004": "Adaptec",
     "9005": "Adaptec",
     "c0a9": "Micron/Crucial Technology",
+}
+# Names that other versions of pci.ids (2008 to 2025) gave the same vendors.
+_OTHER_NAMES: Dict[str, str] = {
+    "AMD Solarflare": "1924",
+    "AMD [Advanced Micro Devices, Inc.]": "1022",
+    "AMD/ATI [Advanced Micro Devices, Inc.]": "1002",
+    "ATI Technologies Inc": "1002",
+    "Advanced Micro Devices [AMD]": "1022",
+    "Advanced Micro Devices [AMD] nee ATI": "1002",
+    "Atheros Communications Inc.": "168c",
+    "Broadcom Corporation": "14e4",
+    "Broadcom Limited": "14e4",
+    "Cavium Networks": "177d",
+    "Giga-byte Technology": "1458",
+    "Integrated Device Technology, Inc.": "111d",
+    "Integrated Device Technology, Inc. [IDT]": "111d",
+    "JMicron Technologies, Inc.": "197b",
+    "LSI Logic / Symbios Logic": "1000",
+    "Matrox Graphics, Inc.": "102b",
+    "Micro-Star International Co., Ltd.": "1462",
+    "Microchip Technology": "11f8",
+    "Pensando Systems": "1dd8",
+    "Qualcomm": "17cb",
+    "Quanta Computer Inc": "152d",
+    "Red Hat, Inc": "1af4",
+    "Toshiba America Info Systems": "1179",
+    "Union Memory (Shenzhen)": "1cc4",
+    "VMware Inc": "15ad",
+    "nVidia Corporation": "10de",
 }
 
 _STRONG = (
@@ -116,7 +168,7 @@ class Vendors:
 
     def __init__(self, database: Optional[Mapping[str, str]] = None) -> None:
         self._names: Dict[str, str] = dict(database or {})
-        self._ids: Dict[str, Optional[str]] = {}
+        self._ids: Dict[str, Optional[str]] = dict(_OTHER_NAMES)
         for names in (COMMON_VENDORS, self._names):
             for vendor_id, name in names.items():
                 # A name that two IDs share says nothing about the ID.

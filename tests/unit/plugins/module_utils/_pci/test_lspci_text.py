@@ -75,7 +75,23 @@ def test_the_sample_of_the_kata_documentation() -> None:
         ),
         (
             "03:00.0 VGA compatible controller: nVidia Corporation Unknown device 0391 (rev a1)",
-            {"vendor_name": "nVidia Corporation", "device_id": "0391", "device_name": None, "revision": "a1"},
+            {"vendor_id": "10de", "vendor_name": "nVidia Corporation", "device_id": "0391", "device_name": None},
+        ),
+        (
+            "02:00.0 Ethernet controller: Broadcom Corporation NetXtreme BCM5720",
+            {"vendor_id": "14e4", "vendor_name": "Broadcom Corporation", "device_name": "NetXtreme BCM5720"},
+        ),
+        (
+            "02:00.0 Ethernet controller: Broadcom Limited Device 16a3",
+            {"vendor_id": "14e4", "vendor_name": "Broadcom Limited", "device_id": "16a3", "device_name": None},
+        ),
+        (
+            "05:00.0 SATA controller: Marvell Technology Group Ltd. 88SE9230",
+            {"vendor_id": None, "vendor_name": "Marvell Technology Group Ltd.", "device_name": "88SE9230"},
+        ),
+        (
+            "00:16.2 IPMI SMIC interface: Hewlett-Packard Company Some interface",
+            {"class_code": "0c07", "class_name": "IPMI SMIC interface", "vendor_id": "103c"},
         ),
         (
             "00:18.0 Host bridge: Advanced Micro Devices, Inc. [AMD] Data Fabric: Device 18h; Function 0",
