@@ -198,12 +198,21 @@ def _verbose_lines(function: dict[str, Any], style: Style) -> list[str]:
     if function["class"].startswith("0604"):
         lines.append("Bus: primary=00, secondary=01, subordinate=01, sec-latency=0")
         lines.append("I/O behind bridge: [disabled] [32-bit]")
+        if style.verbose > 1:
+            lines.append("BridgeCtl: Parity- SERR+ NoISA- VGA- VGA16- MAbort- >Reset- FastB2B-")
+            lines.append("\tPriDiscTmr- SecDiscTmr- DiscTmrStat- DiscTmrSERREn-")
         if "subsystem" in function:
             lines.append(f"Capabilities: [c0] Subsystem: {_subsystem(function, style)}")
     lines.append("Capabilities: [60] Express (v2) Endpoint, MSI 00")
     if style.verbose > 1:
         lines.append("\tDevCap:\tMaxPayload 256 bytes, PhantFunc 0, Latency L0s unlimited, L1 <64us")
         lines.append("\t\tExtTag+ AttnBtn- AttnInd- PwrInd- RBE+ FLReset+")
+        lines.append("\t\tMaxPayload 128 bytes, MaxReadReq 512 bytes")
+        lines.append("\t\tSlot #3, PowerLimit 75.000W; Interlock- NoCompl+")
+        lines.append("Capabilities: [e0 v1] L1 PM Substates")
+        lines.append("\t\t  PortCommonModeRestoreTime=255us PortTPowerOnTime=10us")
+        lines.append("Capabilities: [1a0 v1] Single Root I/O Virtualization (SR-IOV)")
+        lines.append("\tRegion 0: Memory at 00003c0000000000 (64-bit, prefetchable)")
     return lines
 
 

@@ -25,14 +25,21 @@ from ansible_collections.katagpu.cluster.plugins.module_utils._pci.lspci_names i
 )
 
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
-_LINES = re.compile(r"\r\n|\r|\n")
+_LINES = re.compile(r"\r*\n|\r")
 # Quotation marks and list bullets of the documents that captures are pasted into.
 _DECORATION = re.compile(r"(\s*)(?:(?:> ?)+|[*-]\s+(?=\S))")
 _GROUP = re.compile(r"IOMMU group\s+(\d+)\s*:?(?:\s+|\Z)", re.IGNORECASE)
-_DEVICE = re.compile(r"(?:\S+/)?((?:[0-9a-f]{4,8}:)?[0-9a-f]{2}:[01][0-9a-f]\.[0-7])\s+(\S.*)\Z", re.IGNORECASE)
+# With -P and -PP the bridges above come first; the domain of all stands before them.
+_DEVICE = re.compile(
+    r"(?:([0-9a-f]{4,8}:)?\S*/)?((?:[0-9a-f]{4,8}:)?[0-9a-f]{2}:[01][0-9a-f]\.[0-7])\s+(\S.*)\Z", re.IGNORECASE
+)
+# A device all the same, though not one whose address is known: C(-P) leaves out the bus.
+_SOME_DEVICE = re.compile(r"[0-9a-f:./]*[0-9a-f]{2}\.[0-9a-f]\s", re.IGNORECASE)
 _HEADLINE = re.compile(r"((?:[^:\[]|\[(?![0-9a-f]{4}\]))*(?:\[[0-9a-f]{4}\])?):\s+(\S.*)\Z", re.IGNORECASE)
 _REVISION = re.compile(r"(.*?)\s*\(rev ([0-9a-f]{2})\)\Z", re.IGNORECASE)
 _PROG_IF = re.compile(r"(.*?)\s*\(prog-if ([0-9a-f]{2})(?: \[.*\])?\)\Z", re.IGNORECASE)
+# BusyBox, whose lspci knows numbers only, writes the driver behind them.
+_DRIVER = re.compile(r"(Class [0-9a-f]{4}: [0-9a-f]{4}:[0-9a-f]{4}) ([^\s()]+)\Z", re.IGNORECASE)
 # Something follows the IDs that is neither a revision nor a programming interface.
 _IDS_INSIDE = re.compile(r"\[[0-9a-f]{4}:[0-9a-f]{4}\](?=.)", re.IGNORECASE)
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"|-([rp])([0-9a-f]{2})(?=\s|\Z)', re.IGNORECASE)
@@ -67,7 +74,7 @@ class _Reader:
         self.unparsed: List[str] = []
         self.current: Optional[Dict[str, Any]] = None
         self.is_record = False
-        self.in_capability = False
+        self.lost_indent = False
         self.heading_group: Optional[str] = None
         self.indent = 0
         self.last_head: Tuple[int, str] = (0, "")
@@ -91,6 +98,9 @@ class _Reader:
             or self._take_detail(text, indent)
         ):
             self.unparsed.append(line.rstrip())
+            if _SOME_DEVICE.match(text):
+                # What follows belongs to a device this reader did not understand, not to the one before.
+                self.current = None
 
     def _take_group(self, text: str, indent: int) -> bool:
         """Headings that the usual loops over C(/sys/kernel/iommu_groups) print above or before lspci's lines."""
@@ -119,7 +129,7 @@ class _Reader:
             return False
         for name, known in self._record_fields(key, value).items():
             if name == "modules":
-                known = (*self.current.get("modules", ()), *known)
+                known = tuple(dict.fromkeys((*self.current.get("modules", ()), *known)))
             self.current[name] = known
         return True
 
@@ -153,10 +163,10 @@ class _Reader:
         match = _DEVICE.match(text)
         if match is None:
             return False
-        address, rest = pci_address.normalize(match.group(1)), match.group(2)
+        domain, slot, rest = match.groups()
+        address = pci_address.normalize(slot if slot.count(":") > 1 else (domain or "") + slot)
         fields = self._quoted_fields(rest) if rest.startswith('"') else self._headline_fields(rest)
         if address is None or fields is None:
-            # What follows belongs to a device this reader did not understand, not to the one before.
             self.current = None
             return False
         fields["address"] = address
@@ -165,7 +175,10 @@ class _Reader:
         return self._begin(fields, indent)
 
     def _quoted_fields(self, rest: str) -> Optional[Dict[str, Any]]:
-        """The C(-mm) style: quoted as for a shell, options in between, empty where there is no subsystem."""
+        """The C(-mm) style: quoted as for a shell, options in between, empty where there is no subsystem.
+
+        BusyBox adds the driver with C(-k).
+        """
         texts: List[str] = []
         fields: Dict[str, Any] = {}
         position = 0
@@ -180,9 +193,9 @@ class _Reader:
             position = match.end()
             while position < len(rest) and rest[position] == " ":
                 position += 1
-        if len(texts) not in (3, 5):
+        if len(texts) not in (3, 5, 6):
             return None
-        for key, value in zip(("Class", "Vendor", "Device", "SVendor", "SDevice"), texts):
+        for key, value in zip(("Class", "Vendor", "Device", "SVendor", "SDevice", "Driver"), texts):
             fields.update(self._record_fields(key, value))
         return fields
 
@@ -193,6 +206,9 @@ class _Reader:
             if match is not None:
                 rest = match.group(1)
                 fields[name] = match.group(2).lower()
+        match = _DRIVER.match(rest)
+        if match is not None:
+            rest, fields["driver"] = match.groups()
         match = _HEADLINE.match(rest)
         found = None if match is None else parse_class(match.group(1))
         if match is None or found is None or _IDS_INSIDE.search(match.group(2)):
@@ -205,7 +221,7 @@ class _Reader:
     def _begin(self, fields: Dict[str, Any], indent: int) -> bool:
         """A capture may list a device twice, in two styles; what contradicts the first time is not understood."""
         known = self.found.setdefault(fields["address"], {})
-        self.current, self.indent, self.is_record, self.in_capability = known, indent, False, False
+        self.current, self.indent, self.is_record, self.lost_indent = known, indent, False, False
         self.last_head = (indent, "")
         given = {name: value for name, value in fields.items() if value is not None}
         if any(known.get(name, value) != value for name, value in given.items() if name.endswith("_id")):
@@ -218,12 +234,13 @@ class _Reader:
         if self.current is None or self.is_record:
             return False
         head_indent, head = self.last_head
-        if indent > head_indent and lspci_details.may_continue(head):
+        if indent > head_indent and lspci_details.has_details(head):
             return True
         if not lspci_details.is_head(text):
-            return indent <= self.indent and self.in_capability and lspci_details.is_flat_capability(text)
+            return self.lost_indent and lspci_details.is_flat_detail(text)
         self.last_head = (indent, text)
-        self.in_capability = self.in_capability or text.startswith("Capabilities:")
+        if lspci_details.has_details(text):
+            self.lost_indent = indent <= self.indent
         subsystem = _SUBSYSTEM.match(text)
         if subsystem is not None:
             vendor, device = parse_pair(subsystem.group(1), self.vendors)
@@ -231,6 +248,9 @@ class _Reader:
             self.current["subsystem_device_id"] = device.id
             return True
         for name, value in lspci_details.read_detail(text).items():
+            if name == "bar" and self.lost_indent:
+                # The device's own come before, these are of its virtual functions.
+                continue
             if name == "bar":
                 self.current.setdefault("bars", {})[(value["index"], value["address"])] = value
             else:

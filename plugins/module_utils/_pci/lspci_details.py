@@ -10,16 +10,20 @@ from typing import Any, Dict, Mapping, Optional
 
 # Line heads of pciutils (lspci.c, ls-caps.c, ls-kernel.c, ls-vpd.c; v3.13.0) on the first level below a device.
 _HEADS = re.compile(
-    r"(?:Subsystem|DeviceName|Physical Slot|Device tree node|Flags|Control|Status|Latency|BIST|Interrupt|NUMA node"
+    r"(?:Subsystem|DeviceName|Physical Slot|Device tree node|Flags|Control|Status|Latency|BIST result|Interrupts?|NUMA node"
     r"|IOMMU group|Region \d+|Bus|I/O behind bridge|Memory behind bridge|Prefetchable memory behind bridge"
-    r"|Secondary status|BridgeCtl|Capabilities|Kernel driver in use|Kernel modules|Memory window \d+|I/O window \d+"
+    r"|Secondary status|BridgeCtl|Capabilities|(?:Kernel d|D)river in use|Kernel modules|Memory window \d+|I/O window \d+"
     r"|DVSEC|CardBus bridge|CIS)\b[^:]*:"
     r"|(?:\[virtual\] )?(?:Memory at|I/O ports at|Expansion ROM at|16-bit legacy interface ports at) "
-    r"|!!! |<access denied>|<unreadable>|[0-9a-f]{2,3}:(?: [0-9a-f]{2}){1,16}\Z"
+    r"|!!! |<access denied|<unreadable>|BIST is running\Z|[0-9a-f]{2,3}:(?: [0-9a-f]{2}){1,16}\Z"
 )
-_CONTINUED = re.compile(r"Capabilities|BridgeCtl|Kernel|DVSEC|Flags|Control|Status", re.IGNORECASE)
-# What capabilities look like in a document that lost its indentation.
-_FLAT = re.compile(r"(?:[A-Z\[<][\w/#()\[\] .,<>=+-]{0,40}:)|(?:\S+[+-](?:[ ,]|\Z))|End\Z|(?:Vector table|PBA)\b")
+_CONTINUED = re.compile(r"Capabilities|BridgeCtl")
+# What these look like below a capability or a bridge in a document that lost its indentation.
+_FLAT = re.compile(
+    r"(?:[A-Z\[<][\w/#()\[\] .,<>=+-]{0,40}:)|(?:\S+[+-](?:[ ,]|\Z))|End\Z|(?:Vector table|PBA)\b|\w+(?:\.\w+)?=\S"
+    r"|MaxPayload \d|Slot # *\d|EmergencyPowerReduction |Not readable\Z|Unknown (?:small|large) resource type "
+    r"|(?:No s|S)teering table |(?:Device specific|Interrupt vector) mode supported\Z|Extended requester support\Z"
+)
 _BAR = re.compile(
     r"(?:Region (?P<index>\d+): )?(?:\[virtual\] )?(?P<kind>Memory|I/O ports|Expansion ROM) at "
     r"(?P<address>[0-9a-f]+|<\w+>)(?P<rest>.*)\Z"
@@ -35,12 +39,12 @@ def is_head(text: str) -> bool:
     return _HEADS.match(text) is not None
 
 
-def may_continue(head: str) -> bool:
+def has_details(head: str) -> bool:
     """Whether lines indented below this one belong to it."""
     return _CONTINUED.match(head) is not None
 
 
-def is_flat_capability(text: str) -> bool:
+def is_flat_detail(text: str) -> bool:
     return _FLAT.match(text) is not None
 
 
@@ -48,7 +52,7 @@ def read_detail(text: str) -> Dict[str, Any]:
     """Device fields that a detail line gives; none for most lines."""
     key, _colon, value = text.partition(":")
     value = value.strip()
-    if key == "Kernel driver in use":
+    if key in ("Kernel driver in use", "Driver in use"):
         return {"driver": value} if value else {}
     if key == "Kernel modules":
         return {"modules": tuple(name.strip() for name in value.split(",") if name.strip())}

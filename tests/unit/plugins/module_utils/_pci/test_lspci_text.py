@@ -94,6 +94,18 @@ def test_the_sample_of_the_kata_documentation() -> None:
             {"class_code": "0c07", "class_name": "IPMI SMIC interface", "vendor_id": "103c"},
         ),
         (
+            "65:00.0 Class 0302: 10de:2236 vfio-pci",
+            {"class_code": "0302", "class_name": None, "vendor_id": "10de", "device_id": "2236", "driver": "vfio-pci"},
+        ),
+        (
+            '65:00.0 "Class 0302" "10de" "2236" "10de" "1482" "vfio-pci"',
+            {"class_code": "0302", "device_id": "2236", "subsystem_device_id": "1482", "driver": "vfio-pci"},
+        ),
+        (
+            "0009:00:00.0/01:00.0 3D controller [0302]: NVIDIA Corporation GH200 [10de:2342] (rev a1)",
+            {"address": "0009:01:00.0", "device_name": "GH200"},
+        ),
+        (
             "00:18.0 Host bridge: Advanced Micro Devices, Inc. [AMD] Data Fabric: Device 18h; Function 0",
             {"vendor_name": "Advanced Micro Devices, Inc. [AMD]", "device_name": "Data Fabric: Device 18h; Function 0"},
         ),
@@ -161,6 +173,18 @@ def test_verbose_details() -> None:
     ]
 
 
+def test_details_that_only_some_versions_and_systems_print() -> None:
+    device = one(
+        "000f:01:00.0 VGA compatible controller: NVIDIA Corporation GB20B [GB10] (rev a1)\n"
+        "\tBIST is running\n"
+        "\tInterrupts: pin B disabled, MSI(X) routed to IRQ 193-200\n"
+        "\t<access denied to the rest>\n"
+        "\tDriver in use: nvidia\n"
+    )
+
+    assert (device.address, device.driver) == ("000f:01:00.0", "nvidia")
+
+
 def test_the_subsystem_of_a_bridge_is_in_a_capability() -> None:
     device = one(
         "00:03.5 PCI bridge [0604]: Advanced Micro Devices, Inc. [AMD] GPP Bridge [1022:1483]\n"
@@ -192,6 +216,21 @@ def test_several_modules_and_the_older_record_style() -> None:
         ("0000:01:00.0", None),
     ]
     assert (devices[1].device_id, devices[1].modules, devices[1].numa_node) == ("2b85", ("nvidiafb", "nouveau"), 0)
+
+
+def test_a_device_in_two_styles_has_each_module_once() -> None:
+    device = one(
+        "01:00.0 0302: 10de:2236\n\tKernel modules: nvidiafb, nouveau\n\n"
+        "Slot:\t01:00.0\nDevice:\t2236\nModule:\tnvidiafb\nModule:\tnouveau\nModule:\tnvidia\n"
+    )
+
+    assert device.modules == ("nvidiafb", "nouveau", "nvidia")
+
+
+def test_line_ends_that_were_converted_twice() -> None:
+    device = one("Slot:\t01:00.0\r\r\nClass:\t0302\r\r\nDriver:\tvfio-pci\r\r\n")
+
+    assert (device.class_code, device.driver) == ("0302", "vfio-pci")
 
 
 def test_devices_come_in_numeric_order_and_duplicates_are_merged() -> None:
@@ -227,6 +266,7 @@ def test_a_contradicting_duplicate_is_reported_with_its_details() -> None:
         "00:1f.8 Host bridge: Intel Corporation X",
         "00:00.0 a line that was cut",
         "01:00.0 3D controller [0302]: NVIDIA Corporation GH100 [10de:2335] (rev a1) (driver: nvidia)",
+        "00:01.0/00.0 3D controller [0302]: NVIDIA Corporation GH100 [10de:2335] (rev a1)",
         '00:1f.0 "ISA bridge" "Intel Corporation"',
         "\tKernel driver in use: orphan",
     ],
@@ -244,11 +284,23 @@ def test_what_is_not_understood_inside_a_device_is_returned() -> None:
     assert (devices[0].driver, devices[0].numa_node) == ("vfio-pci", 1)
 
 
-def test_details_of_a_damaged_device_line_are_not_given_to_the_device_before() -> None:
-    devices, unparsed = parse("01:00.0 0302: 10de:2236\n02:00.0 a line that was cut\n\tKernel driver in use: nvme\n")
+@pytest.mark.parametrize(
+    "line", ["02:00.0 a line that was cut", "00:1f.8 0108: 144d:a808", "00:01.0/00.0 0108: 144d:a808"]
+)
+def test_details_of_a_device_not_understood_are_not_given_to_the_device_before(line: str) -> None:
+    devices, unparsed = parse(f"01:00.0 0302: 10de:2236\n{line}\n\tKernel driver in use: nvme\n")
 
     assert [(device.address, device.driver) for device in devices] == [("0000:01:00.0", None)]
-    assert unparsed == ["02:00.0 a line that was cut", "\tKernel driver in use: nvme"]
+    assert unparsed == [line, "\tKernel driver in use: nvme"]
+
+
+def test_what_follows_indented_details_is_not_taken_for_a_part_of_them() -> None:
+    foreign = ["\t\tnvidia_drm", "Note: this is another text", "enabled+"]
+    text = "01:00.0 0302: 10de:2236\n\tCapabilities: [60] Power Management version 3\n\t\tStatus: D0\n"
+    devices, unparsed = parse(text + "\tKernel modules: nvidiafb\n" + "\n".join(foreign))
+
+    assert unparsed == foreign
+    assert devices[0].modules == ("nvidiafb",)
 
 
 @given(st.text())
