@@ -72,14 +72,14 @@ def test_rows_that_the_stand_ins_cite_in_words_exist() -> None:
 def test_rows_of_the_operands_agree_with_each_other() -> None:
     """A slip in the table itself: the stand-in is built from it and would follow."""
     deploy = {key for keys in facts.value(GPU, "nodes.deploy-labels").values() for key in keys}
-    for one in gpu_objects.operand_rows():
+    for one in gpu_objects.operand_rows(GPU):
         assert one["labels"]["app"] == one["name"]
         assert one["pod_labels"].get("app", one["pod_labels"].get("name")) == one["name"]
         assert one["selector"].items() <= one["pod_labels"].items()
         assert list(one["node_selector"].values()) == ["true"]
         assert set(one["node_selector"]) <= deploy | {"nvidia.com/gpu.deploy.mig-manager"}
         assert set(one["pre_stop"]) <= set(one["containers"])
-    by_name = {one["name"] for one in gpu_objects.operand_rows() if "name" in one["pod_labels"]}
+    by_name = {one["name"] for one in gpu_objects.operand_rows(GPU) if "name" in one["pod_labels"]}
     assert by_name == {"nvidia-vfio-manager", "nvidia-kata-manager"}
 
 
@@ -167,7 +167,7 @@ def test_daemonsets_are_those_that_the_real_controller_made(rendered: list[dict[
     policy = next(one for one in rendered if one["kind"] == "ClusterPolicy")
     policy["metadata"]["uid"] = "u"
     node = {"metadata": {"name": "n", "labels": {"feature.node.kubernetes.io/pci-10de.present": "true"}}}
-    seen = gpu_operator.GpuState(policy=policy, nodes=[node], namespace="gpu-operator", now="now")
+    seen = gpu_operator.GpuState(table=GPU, policy=policy, nodes=[node], namespace="gpu-operator", now="now")
     made = [
         one.body
         for one in gpu_operator.reconcile(seen)
@@ -285,7 +285,7 @@ def test_constants_of_the_behaviours_are_facts() -> None:
     assert facts.value(GPU, "values.kata-manager")["config"]["artifactsDir"] == kata_manager.ARTIFACTS_DIR
     assert facts.value(CC, "host.containerd-version") == coco.VERSION
     assert list(coco.HANDLERS) == facts.value(CC, "sample")["runtimeClassNames"]
-    assert gpu_objects.kata_config({"kataManager": {}})["artifactsDir"] == kata_manager.ARTIFACTS_DIR
+    assert gpu_objects.kata_config(GPU, {"kataManager": {}})["artifactsDir"] == kata_manager.ARTIFACTS_DIR
 
 
 def test_the_node_agent_needs_no_library() -> None:

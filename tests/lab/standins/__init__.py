@@ -29,7 +29,7 @@ def standins_up(progress: Callable[[str], None] = print) -> None:
     if not token.exists():
         raise LabError(f"stand-ins: {token} is not there: bring up the control plane first")
     processes.start(NAME, [sys.executable, "-m", "tests.lab.standins.runner"])
-    progress("stand-ins | CoCo operator v0.7.0 and GPU Operator v23.9.2 wait for their Deployments")
+    progress("stand-ins | CoCo operator v0.7.0 and GPU Operator 23.9 and 26.7 wait for their Deployments")
 
 
 def standins_down() -> bool:

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, katagpu contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Objects that GPU Operator 23.9 makes, built from the fact table and the ClusterPolicy."""
+"""Objects that the GPU Operator makes, built from the facts of its release (`table`) and the ClusterPolicy."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from typing import Any
 from tests.lab.standins import facts, gpu_labels
 from tests.lab.standins.actions import Object, owner_of
 
-_T = facts.GPU_OPERATOR
 # These two come from spec.daemonsets.labels, which the chart fills in.
 _FROM_SPEC = ("helm.sh/chart", "app.kubernetes.io/managed-by")
 _KATA_HASH = "nvidia.com/kata-manager.last-applied-hash"
@@ -23,10 +22,10 @@ def digest(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:10]
 
 
-def operand_rows() -> list[dict[str, Any]]:
+def operand_rows(table: str) -> list[dict[str, Any]]:
     """DaemonSets of the operator itself (the NFD worker belongs to the chart), in the order of its states."""
-    order: list[str] = facts.value(_T, "states.order")
-    rows = [one for one in facts.prefixed(_T, "daemonset.") if isinstance(one, dict) and "state" in one]
+    order: list[str] = facts.value(table, "states.order")
+    rows = [one for one in facts.prefixed(table, "daemonset.") if isinstance(one, dict) and "state" in one]
     return sorted(rows, key=lambda one: order.index(one["state"]))
 
 
@@ -42,24 +41,43 @@ def _init_image(container: str, fact: dict[str, Any], spec: dict[str, Any]) -> s
     return image(spec.get("validator") or {})
 
 
-def _env(fact: dict[str, Any], spec: dict[str, Any]) -> list[Object]:
+def at(spec: dict[str, Any], path: str) -> Any:
+    """A field of the ClusterPolicy by its dotted path; None where it is absent."""
+    value: Any = spec
+    for word in path.split("."):
+        value = value.get(word) if isinstance(value, dict) else None
+    return value
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _env(table: str, fact: dict[str, Any], spec: dict[str, Any], container: str = "") -> list[Object]:
+    """Rows daemonset.env and daemonset.env-from-spec; a variable of the block replaces one of those."""
     env: list[Object] = [{"name": "NODE_NAME", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}]
     env.append({"name": "OPERATOR_NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}})
     block = spec.get(fact["image_block"]) or {}
+    plain: dict[str, str] = dict(facts.find(table, "daemonset.env", {}).get(container, {}))
+    for variable, path in facts.find(table, "daemonset.env-from-spec", {}).get(container, {}).items():
+        if at(spec, path):
+            plain[variable] = _text(at(spec, path))
     if fact["name"] == "nvidia-kata-manager":
-        variable = facts.value(_T, "daemonset.kata-manager.env")["artifacts_env"]
-        env.append({"name": variable, "value": kata_config(spec)["artifactsDir"]})
-    return env + [{"name": one["name"], "value": str(one.get("value", ""))} for one in block.get("env") or []]
+        variable = facts.value(table, "daemonset.kata-manager.env")["artifacts_env"]
+        plain[variable] = kata_config(table, spec)["artifactsDir"]
+    given = {one["name"]: str(one.get("value", "")) for one in block.get("env") or []}
+    return env + [{"name": name, "value": text} for name, text in {**plain, **given}.items()]
 
 
-def _container(name: str, fact: dict[str, Any], spec: dict[str, Any]) -> Object:
+def _container(table: str, name: str, fact: dict[str, Any], spec: dict[str, Any]) -> Object:
     block = spec.get(fact["image_block"]) or {}
     container: Object = {
         "name": name,
         "image": image(block),
         "imagePullPolicy": block.get("imagePullPolicy") or "IfNotPresent",
-        "env": _env(fact, spec),
+        "env": _env(table, fact, spec, name),
         "securityContext": {"privileged": True},
+        **facts.find(table, "daemonset.command", {}).get(name, {}),
     }
     if block.get("args"):
         container["args"] = list(block["args"])
@@ -70,7 +88,30 @@ def _container(name: str, fact: dict[str, Any], spec: dict[str, Any]) -> Object:
     return container
 
 
-def daemonset(fact: dict[str, Any], policy: Object, namespace: str) -> Object:
+def _init_container(table: str, name: str, fact: dict[str, Any], spec: dict[str, Any]) -> Object:
+    default = {"name": "DEFAULT_GPU_WORKLOAD_CONFIG", "value": gpu_labels.default_workload(table, spec)}
+    return {
+        "name": name,
+        "image": _init_image(name, fact, spec),
+        "env": [*_env(table, fact, spec), default],
+        "securityContext": {"privileged": True},
+        **facts.find(table, "daemonset.command", {}).get(name, {}),
+    }
+
+
+def switched_on(table: str, state: str, spec: dict[str, Any]) -> bool:
+    """The key enabled of the block of a state (row states.enabled-by)."""
+    block, unset = facts.value(table, "states.enabled-by").get(state, ("", True))
+    return bool((spec.get(block) or {}).get("enabled", unset)) if block else True
+
+
+def _init_names(table: str, fact: dict[str, Any], spec: dict[str, Any]) -> list[str]:
+    """Row daemonset.init-if."""
+    states: dict[str, str] = facts.find(table, "daemonset.init-if", {})
+    return [one for one in fact["init_containers"] if one not in states or switched_on(table, states[one], spec)]
+
+
+def daemonset(table: str, fact: dict[str, Any], policy: Object, namespace: str) -> Object:
     """One operand DaemonSet."""
     spec = policy["spec"]
     common = spec.get("daemonsets") or {}
@@ -85,22 +126,13 @@ def daemonset(fact: dict[str, Any], policy: Object, namespace: str) -> Object:
         "tolerations": common.get("tolerations") or fact["tolerations"],
         "priorityClassName": common.get("priorityClassName") or fact["priority_class"],
         "terminationGracePeriodSeconds": fact["grace_seconds"],
-        "initContainers": [
-            {
-                "name": name,
-                "image": _init_image(name, fact, spec),
-                "env": [
-                    *_env(fact, spec),
-                    {"name": "DEFAULT_GPU_WORKLOAD_CONFIG", "value": gpu_labels.default_workload(spec)},
-                ],
-                "securityContext": {"privileged": True},
-            }
-            for name in fact["init_containers"]
-        ],
-        "containers": [_container(name, fact, spec) for name in fact["containers"]],
+        "initContainers": [_init_container(table, name, fact, spec) for name in _init_names(table, fact, spec)],
+        "containers": [_container(table, name, fact, spec) for name in fact["containers"]],
     }
     if fact["host_pid"]:
         pod["hostPID"] = True
+    if (spec.get(fact["image_block"]) or {}).get("hostNetwork"):
+        pod["hostNetwork"] = True
     if fact["runtime_class"]:
         pod["runtimeClassName"] = (spec.get("operator") or {}).get("runtimeClass") or fact["runtime_class"]
     secrets = (spec.get(fact["image_block"]) or {}).get("imagePullSecrets")
@@ -111,7 +143,7 @@ def daemonset(fact: dict[str, Any], policy: Object, namespace: str) -> Object:
     template: Object = {"metadata": {"labels": labels(fact["pod_labels"], kept)}, "spec": pod}
     annotations = dict(common.get("annotations") or {})
     if fact["name"] == "nvidia-kata-manager":
-        annotations[_KATA_HASH] = digest(kata_config(spec))
+        annotations[_KATA_HASH] = digest(kata_config(table, spec))
     if annotations:
         template["metadata"]["annotations"] = annotations
     body: Object = {
@@ -129,7 +161,7 @@ def daemonset(fact: dict[str, Any], policy: Object, namespace: str) -> Object:
             "template": template,
         },
     }
-    key = facts.value(_T, "daemonset.hash")
+    key = facts.value(table, "daemonset.hash")
     body["metadata"]["annotations"] = dict(common.get("annotations") or {}) | {key: digest(body)}
     return body
 
@@ -141,19 +173,19 @@ def _strategy(fact: dict[str, Any], common: dict[str, Any]) -> Object:
     return {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": limit if "%" in limit else int(limit)}}
 
 
-def kata_config(spec: dict[str, Any]) -> dict[str, Any]:
+def kata_config(table: str, spec: dict[str, Any]) -> dict[str, Any]:
     """kataManager.config with its default directory."""
     config = dict((spec.get("kataManager") or {}).get("config") or {})
-    fallback = facts.value(_T, "values.kata-manager")["config"]["artifactsDir"]
+    fallback = facts.value(table, "values.kata-manager")["config"]["artifactsDir"]
     return {
         "artifactsDir": config.get("artifactsDir") or fallback,
         "runtimeClasses": config.get("runtimeClasses") or [],
     }
 
 
-def kata_config_map(policy: Object, namespace: str) -> Object:
+def kata_config_map(table: str, policy: Object, namespace: str) -> Object:
     """The manager's configuration; written as JSON, which is YAML too, because the node agent has no YAML reader."""
-    names = facts.value(_T, "daemonset.kata-manager.env")
+    names = facts.value(table, "daemonset.kata-manager.env")
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -163,7 +195,7 @@ def kata_config_map(policy: Object, namespace: str) -> Object:
             "labels": {"app": "nvidia-kata-manager"},
             "ownerReferences": owner_of(policy),
         },
-        "data": {names["config_key"]: json.dumps(kata_config(policy["spec"]), indent=1, sort_keys=True)},
+        "data": {names["config_key"]: json.dumps(kata_config(table, policy["spec"]), indent=1, sort_keys=True)},
     }
 
 
@@ -176,18 +208,33 @@ def service_account(name: str, policy: Object, namespace: str) -> Object:
     }
 
 
-def runtime_classes(policy: Object) -> list[Object]:
-    """nvidia always; the Kata classes of kataManager.config while it is enabled (row runtimeclass.kata-template)."""
+def runtime_classes(table: str, policy: Object) -> list[Object]:
+    """The operator's own (row runtimeclass.own), and up to 25.10 the Kata classes of kataManager.config while it is
+    enabled (row runtimeclass.kata-template)."""
     spec = policy["spec"]
     component = {"app.kubernetes.io/component": "gpu-operator"}
-    made = [_runtime_class((spec.get("operator") or {}).get("runtimeClass") or "nvidia", component, None, policy)]
-    if not (spec.get("kataManager") or {}).get("enabled"):
+    names = [(spec.get("operator") or {}).get("runtimeClass") or "nvidia"]
+    if (spec.get("cdi") or {}).get("enabled", True):
+        names += facts.find(table, "runtimeclass.own", {}).get("cdi", [])
+    made = [_runtime_class(name, component, None, policy) for name in names]
+    template = facts.find(table, "runtimeclass.kata-template", None)
+    if template is None or not (spec.get("kataManager") or {}).get("enabled"):
         return made
-    template = facts.value(_T, "runtimeclass.kata-template")
-    for one in kata_config(spec)["runtimeClasses"]:
+    for one in kata_config(table, spec)["runtimeClasses"]:
         selector = template["nodeSelector"] | dict(one.get("nodeSelector") or {})
         made.append(_runtime_class(one["name"], template["labels"], selector, policy))
     return made
+
+
+def retired_classes(table: str) -> tuple[dict[str, str], set[str]]:
+    """Which existing classes go when they are not wanted: those with these labels (rows runtimeclass.kata-deleted and
+    runtimeclass.kata-template), and those of these names."""
+    template = facts.find(table, "runtimeclass.kata-template", {"labels": {}})["labels"]
+    marker = {key: text for key, text in template.items() if key.startswith("nvidia.com/")}
+    return (
+        facts.find(table, "runtimeclass.kata-deleted", marker),
+        set(facts.find(table, "runtimeclass.own", {}).get("cdi", [])),
+    )
 
 
 def _runtime_class(name: str, labels: dict[str, str], selector: dict[str, str] | None, policy: Object) -> Object:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
 import threading
@@ -13,18 +14,36 @@ from collections.abc import Callable, Iterator
 
 from tests.lab.controlplane import access, server
 from tests.lab.standins import coco_operator, facts, gpu_operator
-from tests.lab.standins.actions import Action, Object
+from tests.lab.standins.actions import Action, Note, Object, labels_of
 from tests.lab.standins.cluster import Api, ApiError, Cluster, available, now
 
 PERIOD_SECONDS = 2.0
 
 
+def operator_version(deployment: Object) -> str:
+    """Version of an operator: the tag of its image, or its label where the image has none (a digest)."""
+    image = str(deployment["spec"]["template"]["spec"]["containers"][0]["image"])
+    tag = "" if "@" in image else image.rpartition("/")[2].partition(":")[2]
+    return tag or labels_of(deployment).get("app.kubernetes.io/version", "")
+
+
+def table_of(version: str) -> str | None:
+    """Fact table of a version such as v26.7.0; None: the stand-in does not know that release."""
+    found = re.match(r"v?(\d+\.\d+)\b", version)
+    return facts.GPU_OPERATORS.get(found[1]) if found else None
+
+
 def gpu_operator_step(cluster: Cluster) -> Iterator[list[Action]]:
-    """One reconcile per available gpu-operator Deployment and ClusterPolicy."""
+    """One reconcile per available gpu-operator Deployment and ClusterPolicy; the Deployment says which release it is."""
     fact = facts.value(facts.GPU_OPERATOR, "deployment.gpu-operator")
     operators = cluster.list("Deployment", selector="app.kubernetes.io/component=gpu-operator")
     running = [one for one in operators if one["metadata"]["name"] == fact["name"] and available(one)]
     if not running:
+        return
+    version = operator_version(running[0])
+    table = table_of(version)
+    if table is None:
+        yield [Note(f"GPU Operator {version or 'without a version'} is not one of {', '.join(facts.GPU_OPERATORS)}")]
         return
     namespace = running[0]["metadata"]["namespace"]
     # A second ClusterPolicy is ignored by upstream; the first by age is the one that counts.
@@ -34,6 +53,7 @@ def gpu_operator_step(cluster: Cluster) -> Iterator[list[Action]]:
             continue
         yield gpu_operator.reconcile(
             gpu_operator.GpuState(
+                table=table,
                 policy=policy,
                 nodes=cluster.list("Node"),
                 namespace=namespace,
@@ -114,7 +134,10 @@ def run() -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     cluster, log = client(), Log()
-    print(f"{time.strftime('%H:%M:%S')} stand-ins of CoCo operator v0.7.0 and GPU Operator v23.9.2 started", flush=True)
+    releases = " and ".join(facts.GPU_OPERATORS)
+    print(
+        f"{time.strftime('%H:%M:%S')} stand-ins of CoCo operator v0.7.0 and GPU Operator {releases} started", flush=True
+    )
     while not stop.is_set():
         one_pass(cluster, log)
         stop.wait(PERIOD_SECONDS)

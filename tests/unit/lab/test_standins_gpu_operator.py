@@ -43,7 +43,9 @@ def policy(**spec: Any) -> dict[str, Any]:
 
 
 def state(nodes: list[dict[str, Any]], owner: dict[str, Any] | None = None, **more: Any) -> gpu_operator.GpuState:
-    return gpu_operator.GpuState(policy=owner or policy(), nodes=nodes, namespace="gpu-operator", now=NOW, **more)
+    return gpu_operator.GpuState(
+        table=T, policy=owner or policy(), nodes=nodes, namespace="gpu-operator", now=NOW, **more
+    )
 
 
 def created(actions: list[Action], kind: str) -> list[str]:
@@ -65,8 +67,8 @@ def reason(status: dict[str, Any]) -> tuple[str, str, str]:
 def existing(unavailable: dict[str, int] | None = None, desired: int = 1) -> dict[str, Any]:
     """All operand DaemonSets as the API would show them."""
     found = {}
-    for fact in gpu_objects.operand_rows():
-        body = gpu_objects.daemonset(fact, policy(), "gpu-operator")
+    for fact in gpu_objects.operand_rows(T):
+        body = gpu_objects.daemonset(T, fact, policy(), "gpu-operator")
         off = (unavailable or {}).get(fact["name"], 0)
         body["status"] = {
             "desiredNumberScheduled": desired,
@@ -84,7 +86,7 @@ def existing(unavailable: dict[str, int] | None = None, desired: int = 1) -> dic
 @pytest.mark.parametrize("kind", ["container", "vm-passthrough", "vm-vgpu"])
 def test_deploy_labels_follow_the_workload_label(kind: str) -> None:
     """nodes.deploy-labels"""
-    after = gpu_labels.wanted_labels({**GPU, "nvidia.com/gpu.workload.config": kind}, policy()["spec"])
+    after = gpu_labels.wanted_labels(T, {**GPU, "nvidia.com/gpu.workload.config": kind}, policy()["spec"])
     deployed = sorted(key for key in after if ".deploy." in key)
     assert deployed == sorted(facts.value(T, "nodes.deploy-labels")[kind])
 
@@ -92,7 +94,7 @@ def test_deploy_labels_follow_the_workload_label(kind: str) -> None:
 def test_labels_of_both_nodes_are_those_of_the_observed_installation() -> None:
     """nodes.observed-labels, nodes.all-labelled: nobody named the second node, and it is labelled all the same."""
     observed = facts.value(T, "nodes.observed-labels")
-    actions, nfd, count = gpu_labels.plan([node("kata-1", KATA), node("gpu-unnamed", GPU)], policy()["spec"])
+    actions, nfd, count = gpu_labels.plan(T, [node("kata-1", KATA), node("gpu-unnamed", GPU)], policy()["spec"])
     assert (nfd, count) == (True, 2)
     patches = {one.name: one.patch["metadata"]["labels"] for one in actions if isinstance(one, Patch)}
     assert patches["gpu-unnamed"] == observed["gpu-unnamed"]
@@ -103,7 +105,7 @@ def test_an_invalid_workload_label_silently_becomes_the_default() -> None:
     """nodes.workload-default"""
     labels = {**KATA, "nvidia.com/gpu.present": "true", "nvidia.com/gpu.deploy.vfio-manager": "true"}
     labels["nvidia.com/gpu.workload.config"] = "kata"
-    actions, _, _ = gpu_labels.plan([node("n", labels)], policy()["spec"])
+    actions, _, _ = gpu_labels.plan(T, [node("n", labels)], policy()["spec"])
     changes = next(one for one in actions if isinstance(one, Patch)).patch["metadata"]["labels"]
     assert changes["nvidia.com/gpu.deploy.vfio-manager"] is None
     assert changes["nvidia.com/gpu.deploy.driver"] == "true"
@@ -113,36 +115,36 @@ def test_an_invalid_workload_label_silently_becomes_the_default() -> None:
 def test_default_workload_moves_nodes_that_nobody_named_and_writes_no_workload_label() -> None:
     """nodes.workload-default, nodes.workload-not-written"""
     spec = policy(sandboxWorkloads={"enabled": True, "defaultWorkload": "vm-passthrough"})["spec"]
-    after = gpu_labels.wanted_labels(GPU, spec)
+    after = gpu_labels.wanted_labels(T, GPU, spec)
     assert after["nvidia.com/gpu.deploy.vfio-manager"] == "true"
     assert "nvidia.com/gpu.workload.config" not in after
 
 
 def test_without_sandbox_workloads_the_workload_label_means_nothing() -> None:
     """nodes.workload-default"""
-    after = gpu_labels.wanted_labels(KATA, policy(sandboxWorkloads={"enabled": False})["spec"])
+    after = gpu_labels.wanted_labels(T, KATA, policy(sandboxWorkloads={"enabled": False})["spec"])
     assert "nvidia.com/gpu.deploy.driver" in after and "nvidia.com/gpu.deploy.vfio-manager" not in after
 
 
 @pytest.mark.parametrize("kept", ["", "paused-for-driver-upgrade"])
 def test_a_deploy_label_that_exists_is_kept(kept: str) -> None:
     """nodes.deploy-labels-kept"""
-    after = gpu_labels.wanted_labels({**KATA, "nvidia.com/gpu.deploy.sandbox-validator": kept}, policy()["spec"])
+    after = gpu_labels.wanted_labels(T, {**KATA, "nvidia.com/gpu.deploy.sandbox-validator": kept}, policy()["spec"])
     assert after["nvidia.com/gpu.deploy.sandbox-validator"] == kept
 
 
 def test_operands_false_removes_every_deploy_label() -> None:
     """nodes.operands-disabled"""
-    before = gpu_labels.wanted_labels(KATA, policy()["spec"]) | {"nvidia.com/gpu.deploy.operands": "false"}
-    after = gpu_labels.wanted_labels(before, policy()["spec"])
+    before = gpu_labels.wanted_labels(T, KATA, policy()["spec"]) | {"nvidia.com/gpu.deploy.operands": "false"}
+    after = gpu_labels.wanted_labels(T, before, policy()["spec"])
     assert [key for key in after if ".deploy." in key] == ["nvidia.com/gpu.deploy.operands"]
 
 
 def test_a_node_that_lost_its_gpu_is_marked_false() -> None:
     """nodes.present-label"""
-    before = gpu_labels.wanted_labels(KATA, policy()["spec"])
+    before = gpu_labels.wanted_labels(T, KATA, policy()["spec"])
     del before["feature.node.kubernetes.io/pci-10de.present"]
-    after = gpu_labels.wanted_labels(before, policy()["spec"])
+    after = gpu_labels.wanted_labels(T, before, policy()["spec"])
     assert after == {"nvidia.com/gpu.present": "false", "nvidia.com/gpu.workload.config": "vm-passthrough"}
 
 
@@ -152,7 +154,7 @@ def test_a_node_that_lost_its_gpu_is_marked_false() -> None:
 def test_all_operands_appear_in_one_reconcile_and_the_policy_is_ready_at_once() -> None:
     """states.order, ready.missing-daemonset: what was only just created counts as ready."""
     actions = gpu_operator.reconcile(state([node("kata-1", KATA)]))
-    assert created(actions, "DaemonSet") == [one["name"] for one in gpu_objects.operand_rows()]
+    assert created(actions, "DaemonSet") == [one["name"] for one in gpu_objects.operand_rows(T)]
     assert reason(status_of(actions)) == ("ready", "Reconciled", "Ready")
     expected = facts.value(T, "status.ready")
     assert status_of(actions)["conditions"][0] == {"type": "Ready", **expected["Ready"], "lastTransitionTime": NOW}
@@ -187,9 +189,9 @@ def test_an_old_revision_counts_as_ready_unless_the_strategy_is_on_delete() -> N
     """ready.only-unavailable, ready.on-delete"""
     current = existing()["nvidia-vfio-manager"]
     current["status"]["updatedNumberScheduled"] = 0
-    assert gpu_operator.daemonset_ready(current)
+    assert gpu_operator.daemonset_ready(T, current)
     current["spec"]["updateStrategy"] = {"type": "OnDelete"}
-    assert not gpu_operator.daemonset_ready(current)
+    assert not gpu_operator.daemonset_ready(T, current)
 
 
 def test_ready_is_said_without_nfd_labels_and_without_gpu_nodes() -> None:
@@ -212,11 +214,11 @@ def test_transition_time_moves_only_with_the_status() -> None:
     """status.not-ready"""
     owner = policy()
     owner["status"] = status_of(gpu_operator.reconcile(state([node("k", KATA)])))
-    later = state([node("k", gpu_labels.wanted_labels(KATA, owner["spec"]))], owner, daemonsets=existing())
+    later = state([node("k", gpu_labels.wanted_labels(T, KATA, owner["spec"]))], owner, daemonsets=existing())
     later.now = "2026-11-23T07:00:00Z"
-    later.service_accounts = {one["service_account"] for one in gpu_objects.operand_rows()}
-    later.runtime_classes = {one["metadata"]["name"]: one for one in gpu_objects.runtime_classes(owner)}
-    config = gpu_objects.kata_config_map(owner, "gpu-operator")
+    later.service_accounts = {one["service_account"] for one in gpu_objects.operand_rows(T)}
+    later.runtime_classes = {one["metadata"]["name"]: one for one in gpu_objects.runtime_classes(T, owner)}
+    config = gpu_objects.kata_config_map(T, owner, "gpu-operator")
     later.config_maps = {config["metadata"]["name"]: config}
     assert gpu_operator.reconcile(later) == [], "a converged cluster needs no write"
     later.daemonsets = existing({"nvidia-vfio-manager": 1})
@@ -229,7 +231,7 @@ def test_disabled_states_are_deleted() -> None:
     actions = gpu_operator.reconcile(state([node("k", KATA)], owner, daemonsets=existing()))
     gone = {one.name for one in actions if isinstance(one, Delete)}
     sandbox = set(facts.value(T, "states.sandbox"))
-    assert gone == {one["name"] for one in gpu_objects.operand_rows() if one["state"] in sandbox}
+    assert gone == {one["name"] for one in gpu_objects.operand_rows(T) if one["state"] in sandbox}
     # runtimeclass.kata-without-sandbox
     assert "kata-qemu-nvidia-gpu" in created(actions, "RuntimeClass")
 
@@ -251,15 +253,15 @@ def test_runtime_classes_are_those_observed() -> None:
             "scheduling": one.get("scheduling"),
             "overhead": None,
         }
-        for one in gpu_objects.runtime_classes(policy())
+        for one in gpu_objects.runtime_classes(T, policy())
     ]
     assert sorted(made, key=lambda one: str(one["name"])) == facts.value(T, "runtimeclass.observed")
-    assert all(one["metadata"]["ownerReferences"][0]["uid"] == "u1" for one in gpu_objects.runtime_classes(policy()))
+    assert all(one["metadata"]["ownerReferences"][0]["uid"] == "u1" for one in gpu_objects.runtime_classes(T, policy()))
 
 
 def test_kata_classes_that_are_no_longer_configured_are_deleted_and_a_clash_is_an_error() -> None:
     """runtimeclass.kata-template, runtimeclass.conflict"""
-    classes = {one["metadata"]["name"]: one for one in gpu_objects.runtime_classes(policy())}
+    classes = {one["metadata"]["name"]: one for one in gpu_objects.runtime_classes(T, policy())}
     owner = policy(kataManager={"enabled": False})
     actions = gpu_operator.reconcile(state([node("k", KATA)], owner, runtime_classes=classes))
     gone = [one.name for one in actions if isinstance(one, Delete) and one.kind == "RuntimeClass"]
