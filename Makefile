@@ -5,6 +5,8 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 MACHINES ?= a10
+# The stack release of the demo; without it the default of the collection.
+RELEASE ?=
 BUILD := .build
 VENV := $(BUILD)/venv
 BIN := $(VENV)/bin
@@ -51,8 +53,8 @@ lab-status: setup ## Show what runs in the lab
 	@$(LAB) status
 
 .PHONY: demo
-demo: lab-up ## Provision the lab with playbooks/site.yml and print the report
-	@tests/lab/demo
+demo: lab-up ## Provision the lab with playbooks/site.yml and print the report (RELEASE=23.9 for the legacy stack)
+	@tests/lab/demo $(if $(RELEASE),-e katagpu_release=$(RELEASE))
 
 .PHONY: check
 check: setup ## The quick part: lint, types, unit and contract tests (under 2 minutes)

@@ -48,7 +48,11 @@ SANITY = [Stage("sanity", ["tests/sanity/run"])]
 BUILD = [_pytest("build", "tests/integration/test_build.py")]
 # The lab is booted once: the molecule scenarios look at what the end-to-end run has made.
 END_TO_END = [
-    replace(_pytest("end-to-end", "-v", "tests/integration/test_end_to_end.py"), environment={"KATAGPU_KEEP_LAB": "1"})
+    replace(
+        _pytest("end-to-end-23.9", "-v", "tests/integration/test_end_to_end.py", "-k", "not TestRefusals"),
+        environment={"KATAGPU_TEST_RELEASE": "23.9"},
+    ),
+    replace(_pytest("end-to-end", "-v", "tests/integration/test_end_to_end.py"), environment={"KATAGPU_KEEP_LAB": "1"}),
 ]
 MOLECULE = [Stage("molecule", ["tests/integration/molecule"])]
 LAB_DOWN = [Stage("lab-down", [sys.executable, "-m", "tests.lab", "down"], always=True)]

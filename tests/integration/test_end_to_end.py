@@ -16,6 +16,35 @@ import pytest
 
 from tests.integration import lab
 
+RELEASE = os.environ.get("KATAGPU_TEST_RELEASE", "26.7")
+# What the release is seen by in the cluster: classes, operands of a Kata node, Helm releases with their namespaces.
+EXPECTED: dict[str, dict[str, set[str]]] = {
+    "26.7": {
+        "classes": {"kata-qemu-nvidia-gpu", "nvidia"},
+        "operands": {
+            "nvidia-vfio-manager",
+            "nvidia-cc-manager",
+            "nvidia-sandbox-validator",
+            "nvidia-kata-sandbox-device-plugin-daemonset",
+        },
+        "helm": {"gpu-operator/gpu-operator", "kata-system/kata-deploy"},
+        "resources": {"nvidia.com/pgpu"},
+    },
+    "23.9": {
+        "classes": {
+            *("kata", "kata-clh", "kata-clh-tdx", "kata-qemu", "kata-qemu-tdx", "kata-qemu-sev", "kata-qemu-snp"),
+            *("kata-qemu-nvidia-gpu", "kata-qemu-nvidia-gpu-snp", "nvidia"),
+        },
+        "operands": {
+            "nvidia-kata-manager",
+            "nvidia-vfio-manager",
+            "nvidia-sandbox-device-plugin-daemonset",
+            "nvidia-sandbox-validator",
+        },
+        "helm": {"gpu-operator/gpu-operator"},
+        "resources": {"nvidia.com/GA102GL_A10", "nvidia.com/GA102GL_RTX_A6000"},
+    },
+}
 MACHINES = os.environ.get("KATAGPU_TEST_MACHINES", "a10 workstation").split()
 GPU = {"a10": ["00:08.0"], "workstation": ["00:08.0", "00:08.1"]}
 NODES = [f"kata-{machine}" for machine in MACHINES]
@@ -36,6 +65,10 @@ def boots() -> dict[str, str]:
     return {machine: boot_id(machine) for machine in MACHINES}
 
 
+def site(*arguments: str) -> lab.PlaybookRun:
+    return lab.playbook("site", "-e", f"katagpu_release={RELEASE}", *arguments)
+
+
 def boot_id(machine: str) -> str:
     return lab.guest(machine, "cat /proc/sys/kernel/random/boot_id").strip()
 
@@ -52,17 +85,17 @@ class TestRefusals:
         ("arguments", "message"),
         [
             (["-e", "katagpu_release=22.9"], "22.9"),
-            (["-e", "katagpu_release=26.7"], "26.7"),
+            (["-e", "katagpu_release=25.10"], "25.10 is recognised, but not installed"),
             (["-e", "katagpu_reboot_okay=true"], "katagpu_reboot_ok"),
             (["-e", "gpu_operator_vaules={}"], "gpu_operator_values"),
             (["-e", "katagpu_vfio_owner=nobody"], "nobody"),
             (["-e", "katagpu_maintenance_batch=100%"], "katagpu_maintenance_batch"),
             (["-e", '{"katagpu_accepted_findings": []}'], "kubernetes_range"),
-            (["-e", '{"katagpu_accepted_findings": [{"id": "kubernetes_range"}]}'], "reason"),
+            (["-e", '{"katagpu_accepted_findings": [{"id": "kubernetes_range"}]}'], "needs an id and a reason"),
             (["-e", "katagpu_kubeconfig=/nonexistent/kubeconfig"], "/nonexistent/kubeconfig"),
             (["-e", "katagpu_node_name=not-a-node", "--limit", "kata-a10,localhost"], "not-a-node"),
             (["-e", "katagpu_default_workload=vm-passthough"], "vm-passthrough"),
-            (["--limit", "kata-a10"], "localhost"),
+            (["--limit", "kata-a10"], "name localhost too"),
         ],
         ids=lambda value: " ".join(value) if isinstance(value, list) else None,
     )
@@ -88,7 +121,7 @@ def test_the_machine_is_not_ready_at_first(boots: dict[str, str]) -> None:
 def test_check_mode_shows_a_plan_and_changes_nothing(boots: dict[str, str]) -> None:
     before = {machine: lab.tree(machine) for machine in MACHINES}
     cluster_before = lab.cluster_dump()
-    run = lab.playbook("site", "--check", "--diff")
+    run = site("--check", "--diff")
     assert run.returncode == 0, run.output
     assert "intel_iommu=on" in run.output
     assert "would be drained and rebooted once" in run.output
@@ -100,7 +133,7 @@ def test_check_mode_shows_a_plan_and_changes_nothing(boots: dict[str, str]) -> N
 
 
 def test_site_provisions(boots: dict[str, str]) -> None:
-    run = lab.playbook("site")
+    run = site()
     print(f"site.yml: {run.seconds:.0f} s")
     assert run.returncode == 0, run.output
     for machine in MACHINES:
@@ -113,10 +146,21 @@ def test_every_function_of_the_gpu_is_on_vfio(machine: str) -> None:
     assert listing.count("Kernel driver in use: vfio-pci") == len(GPU[machine]), listing
 
 
-def test_the_classes_of_the_original_document_exist() -> None:
+def test_the_runtime_classes_of_the_release_exist() -> None:
     names = {item["metadata"]["name"] for item in lab.kubectl_json("get", "runtimeclass")["items"]}
-    coco = {"kata", "kata-clh", "kata-clh-tdx", "kata-qemu", "kata-qemu-tdx", "kata-qemu-sev", "kata-qemu-snp"}
-    assert names >= coco | {"kata-qemu-nvidia-gpu", "kata-qemu-nvidia-gpu-snp", "nvidia"}
+    assert names >= EXPECTED[RELEASE]["classes"]
+
+
+def test_the_helm_releases_have_fixed_names() -> None:
+    found = json.loads(lab.lab("helm", "list", "-A", "-o", "json"))
+    assert {f"{item['namespace']}/{item['name']}" for item in found} == EXPECTED[RELEASE]["helm"]
+
+
+def test_the_gpus_are_offered_under_the_name_of_the_release() -> None:
+    for node in lab.kubectl_json("get", "nodes")["items"]:
+        if node["metadata"]["name"] in NODES:
+            offered = {name for name in node["status"]["allocatable"] if name.startswith("nvidia.com/")}
+            assert offered and offered <= EXPECTED[RELEASE]["resources"]
 
 
 def test_the_operands_run_where_they_should() -> None:
@@ -127,12 +171,7 @@ def test_the_operands_run_where_they_should() -> None:
         if pod["status"]["phase"] == "Running"
     }
     for node in NODES:
-        for operand in (
-            "nvidia-kata-manager",
-            "nvidia-vfio-manager",
-            "nvidia-sandbox-device-plugin-daemonset",
-            "nvidia-sandbox-validator",
-        ):
+        for operand in EXPECTED[RELEASE]["operands"]:
             assert (node, operand) in running, sorted(running)
     assert ("container-1", "nvidia-device-plugin-daemonset") in running
 
@@ -158,16 +197,16 @@ def test_the_report_says_that_the_workload_passed() -> None:
 
 def test_a_second_run_changes_nothing_and_reboots_nothing() -> None:
     before = {machine: boot_id(machine) for machine in MACHINES}
-    revision = lab.lab("helm", "list", "-n", "gpu-operator", "-o", "json")
-    run = lab.playbook("site")
+    revision = lab.lab("helm", "list", "-A", "-o", "json")
+    run = site()
     print(f"second site.yml: {run.seconds:.0f} s")
     assert run.returncode == 0, run.output
     assert not any(run.changed.values()), run.recap
     assert {machine: boot_id(machine) for machine in MACHINES} == before
-    assert lab.lab("helm", "list", "-n", "gpu-operator", "-o", "json") == revision
+    assert lab.lab("helm", "list", "-A", "-o", "json") == revision
 
 
 def test_check_mode_on_a_converged_cluster_is_quiet() -> None:
-    run = lab.playbook("site", "--check", "--diff")
+    run = site("--check", "--diff")
     assert run.returncode == 0, run.output
     assert not any(run.changed.values()), run.recap

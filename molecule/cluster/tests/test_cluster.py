@@ -32,14 +32,15 @@ def test_nodes_exist_and_are_ready(kubectl: Any) -> None:
 
 
 def test_the_runtime_is_restricted_to_labelled_nodes(kubectl: Any) -> None:
-    runtime = kubectl("get ccruntimes ccruntime-sample")
-    assert runtime["spec"]["ccNodeSelector"]["matchLabels"] == {"nvidia.com/gpu.workload.config": "vm-passthrough"}
+    installer = kubectl("get daemonset kata-deploy -n kata-system")["spec"]["template"]["spec"]
+    assert installer["nodeSelector"] == {"nvidia.com/gpu.workload.config": "vm-passthrough"}
 
 
-def test_one_helm_release_under_a_fixed_name(host: Any) -> None:
+def test_helm_releases_have_fixed_names(host: Any) -> None:
     releases = json.loads(host.check_output(f"helm --kubeconfig {KUBECONFIG} list -A -o json"))
-    assert [(release["name"], release["namespace"], release["status"]) for release in releases] == [
-        ("gpu-operator", "gpu-operator", "deployed")
+    assert sorted((release["name"], release["namespace"], release["status"]) for release in releases) == [
+        ("gpu-operator", "gpu-operator", "deployed"),
+        ("kata-deploy", "kata-system", "deployed"),
     ]
 
 
@@ -48,10 +49,10 @@ def test_every_daemonset_of_a_kata_node_is_ready(kubectl: Any) -> None:
         item["metadata"]["name"]: item["status"] for item in kubectl("get daemonsets -n gpu-operator")["items"]
     }
     for name in (
-        "nvidia-kata-manager",
         "nvidia-vfio-manager",
-        "nvidia-sandbox-device-plugin-daemonset",
+        "nvidia-cc-manager",
         "nvidia-sandbox-validator",
+        "nvidia-kata-sandbox-device-plugin-daemonset",
     ):
         assert daemonsets[name]["desiredNumberScheduled"] >= 1
         assert daemonsets[name]["numberReady"] == daemonsets[name]["desiredNumberScheduled"]
