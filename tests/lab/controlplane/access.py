@@ -33,6 +33,11 @@ AGENT_RULES = [
     rule("coordination.k8s.io", "leases", [*READ, "create", "update", "patch"]),
     rule("node.k8s.io", "runtimeclasses", WRITE),
     rule("apps", "daemonsets deployments controllerrevisions", READ),
+    # Of the hook Jobs of the charts, and of the dispatcher of kata-deploy.
+    rule("batch", "jobs", ["get", "list", "create", "delete"]),
+    rule("core", "serviceaccounts", ["delete"]),
+    rule("rbac.authorization.k8s.io", "clusterroles clusterrolebindings roles rolebindings", ["delete"]),
+    rule("apiextensions.k8s.io", "customresourcedefinitions", ["get", "create", "patch", "delete"]),
     rule("nvidia.com confidentialcontainers.org nfd.k8s-sigs.io", "*", WRITE),
 ]
 

@@ -10,6 +10,7 @@ from .sysfs import sysfs
 from .validators import app_of, validations
 
 RESOURCE = "nvidia.com/gpu"
+HANDLERS = ("nvidia", "nvidia-cdi", "nvidia-legacy")
 PRODUCTS = {
     "1eb8": ("Tesla-T4", 15360),
     "20f1": ("NVIDIA-A100-PCIE-40GB", 40960),
@@ -62,13 +63,14 @@ class Toolkit(Behaviour):
     container = "nvidia-container-toolkit-ctr"
 
     def start(self, ctx: Context, pod: Pod) -> Outcome:
-        ctx.runtime_handlers.add("nvidia")
+        handlers = HANDLERS if ctx.env("CDI_ENABLED") == "true" else HANDLERS[:1]
+        ctx.runtime_handlers.update(handlers)
         ctx.restart_runtime(seconds=2.0)
-        ctx.log("configured containerd with the runtime nvidia")
+        ctx.log(f"configured containerd with the runtimes {' '.join(handlers)}")
         return running()
 
     def stop(self, ctx: Context, pod: Pod) -> None:
-        ctx.runtime_handlers.discard("nvidia")
+        ctx.runtime_handlers.difference_update(HANDLERS)
         ctx.restart_runtime(seconds=2.0)
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import time
 
 from ..behaviour import Behaviour, Context, Outcome, Pod, completed, failed, register, running
-from .sysfs import sysfs
+from .images import image_version
+from .sysfs import Sysfs, sysfs
 
 PAUSED = "paused-for-driver-upgrade"
 DEPLOY = "nvidia.com/gpu.deploy."
@@ -43,18 +44,32 @@ def resumed(value: str) -> str:
     return "true" if value == PAUSED else value.replace(PAUSED, "").replace("_", "")
 
 
+def host_driver(ctx: Context, system: Sysfs) -> bool:
+    """With a driver on the host it marks the node, and the container is to fail at memory["fail_at"]."""
+    if not ((ctx.root / "usr/bin/nvidia-smi").exists() and system.loaded("nvidia")):
+        return False
+    ctx.log("NVIDIA GPU driver is already pre-installed on the node, disabling the containerized driver on the node")
+    ctx.patch_node_labels({f"{DEPLOY}driver": "pre-installed"})
+    ctx.memory["fail_at"] = time.time() + HOST_DRIVER_SLEEP_SECONDS
+    return True
+
+
+def is_script(container: dict[str, object]) -> bool:
+    """Up to 0.7 it was a shell script; an image without a version counts as new."""
+    version = image_version(container)
+    return version is not None and version < (0, 10)
+
+
 @register
 class DriverManager(Behaviour):
     container = "k8s-driver-manager"
 
+    def matches(self, pod: Pod, container: dict[str, object]) -> bool:
+        return container.get("name") == self.container and is_script(container)
+
     def start(self, ctx: Context, pod: Pod) -> Outcome:
         system = sysfs(ctx.root, ctx.simulated)
-        if (ctx.root / "usr/bin/nvidia-smi").exists() and system.loaded("nvidia"):
-            ctx.log(
-                "NVIDIA GPU driver is already pre-installed on the node, disabling the containerized driver on the node"
-            )
-            ctx.patch_node_labels({f"{DEPLOY}driver": "pre-installed"})
-            ctx.memory["fail_at"] = time.time() + HOST_DRIVER_SLEEP_SECONDS
+        if host_driver(ctx, system):
             return running()
         labels = ctx.node_labels()
         ctx.memory["labels"] = {f"{DEPLOY}{name}": labels.get(f"{DEPLOY}{name}", "") for name in EVICTED}

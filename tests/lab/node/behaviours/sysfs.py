@@ -12,6 +12,8 @@ from pathlib import Path
 
 NVIDIA = "10de"
 GPU_CLASSES = ("030000", "030200")
+NVSWITCH_CLASS = "068000"
+CONSUMER = "consumer:pci:"
 # Drivers that leave an IOMMU group viable: VFIO and its variants, pci-stub, and the port driver of bridges.
 HARMLESS = ("vfio-pci", "pci-stub", "pcieport")
 
@@ -80,6 +82,28 @@ class Sysfs:
     def gpus(self) -> list[Function]:
         return [one for one in self.functions() if one.is_nvidia_gpu]
 
+    def nvswitches(self) -> list[Function]:
+        return [one for one in self.functions() if one.vendor == NVIDIA and one.class_code == NVSWITCH_CLASS]
+
+    def consumers(self, address: str) -> list[str]:
+        """Addresses of the functions that the kernel links to this one as consumers, in the order of the links' names."""
+        try:
+            names = sorted(os.listdir(self.bus / "devices" / address))
+        except OSError:
+            return []
+        return [name.removeprefix(CONSUMER) for name in names if name.startswith(CONSUMER)]
+
+    def cdev(self, address: str) -> str:
+        """Name of the VFIO character device of a function (vfio0), empty where the kernel has none."""
+        try:
+            names = sorted(os.listdir(self.bus / "devices" / address / "vfio-dev"))
+        except OSError:
+            return ""
+        return names[0] if names else ""
+
+    def modalias(self, address: str) -> str:
+        return self._text(self.bus / "devices" / address / "modalias")
+
     def group_members(self, group: str) -> list[Function]:
         try:
             names = sorted(os.listdir(self.root / "sys/kernel/iommu_groups" / group / "devices"))
@@ -101,6 +125,12 @@ class Sysfs:
             return
         self._write(self.bus / "drivers" / function.driver / "unbind", function.address)
         self._write(self.bus / "devices" / function.address / "driver_override", "\n")
+
+    def release(self, function: Function) -> None:
+        """The same in the other order, and driver_override is emptied in any case."""
+        self._write(self.bus / "devices" / function.address / "driver_override", "\n")
+        if function.driver:
+            self._write(self.bus / "drivers" / function.driver / "unbind", function.address)
 
     def bind(self, function: Function, driver: str) -> None:
         """driver_override, then bind; an OSError where the kernel refuses."""
@@ -130,6 +160,10 @@ class SimulatedSysfs(Sysfs):
             return
         (self.bus / "devices" / function.address / "driver").unlink()
         (self.bus / "drivers" / function.driver / function.address).unlink(missing_ok=True)
+        (self.bus / "devices" / function.address / "driver_override").write_text("(null)\n", encoding="utf-8")
+
+    def release(self, function: Function) -> None:
+        self.unbind(function)
         (self.bus / "devices" / function.address / "driver_override").write_text("(null)\n", encoding="utf-8")
 
     def bind(self, function: Function, driver: str) -> None:

@@ -8,10 +8,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..behaviour import Behaviour, Context, Outcome, Pod, completed, failed, register, running
+from .images import image_name
 from .sysfs import sysfs
 
 WORKLOAD_LABEL = "nvidia.com/gpu.workload.config"
 WORKLOADS = ("container", "vm-passthrough", "vm-vgpu")
+CC_CAPABLE_LABEL = "nvidia.com/cc.capable"
+CC_MANAGER_FILE = ".cc-manager-ctr-ready"
+# Up to 25.3 the validator was an image of its own and took one driver only.
+OLD_IMAGE = "gpu-operator-validator"
+DRIVERS = ("vfio-pci", "nvgrace_gpu_vfio_pci")
+PLUGINS = ("nvidia-sandbox-device-plugin-daemonset", "nvidia-kata-sandbox-device-plugin-daemonset")
 
 
 def validations(ctx: Context) -> Path:
@@ -53,11 +60,32 @@ class VfioPciValidation(_Validator):
             return completed("vfio-pci not required on the node. Skipping validation.")
         ready = validations(ctx) / "vfio-pci-ready"
         ready.unlink(missing_ok=True)
+        drivers = DRIVERS[:1] if image_name(ctx.container) == OLD_IMAGE else DRIVERS
         for gpu in sysfs(ctx.root, ctx.simulated).gpus():
-            if gpu.driver != "vfio-pci":
+            if gpu.driver not in drivers:
                 return failed(f"device not bound to 'vfio-pci'; device: {gpu.address} driver: '{gpu.driver}'")
         ready.touch()
         return completed("Validation completed successfully - all devices are bound to vfio-pci")
+
+
+@register
+class CcManagerValidation(_Validator):
+    """From 26.3 on. Without a label that nothing writes any more it looks at nothing."""
+
+    container = "cc-manager-validation"
+
+    def start(self, ctx: Context, pod: Pod) -> Outcome:
+        (validations(ctx) / "cc-manager-ready").unlink(missing_ok=True)
+        return self.tick(ctx, pod)
+
+    def tick(self, ctx: Context, pod: Pod) -> Outcome:
+        log = ""
+        if ctx.node_labels().get(CC_CAPABLE_LABEL) != "true":
+            log = "Not a CC capable node, skipping CC Manager validation"
+        elif not (validations(ctx) / CC_MANAGER_FILE).exists():
+            return running(ready=False)
+        (validations(ctx) / "cc-manager-ready").touch()
+        return completed(log)
 
 
 class _NotForVgpu(_Validator):
@@ -96,13 +124,13 @@ class SandboxValidator(Behaviour):
 
 
 class _Waits(Behaviour):
-    """Init container of the sandbox device plugin: waits for files, looks at nothing else."""
+    """Init container of a sandbox device plugin: waits for files, looks at nothing else."""
 
     workload = ""
     ready_file = ""
 
     def matches(self, pod: Pod, container: dict[str, object]) -> bool:
-        return container.get("name") == self.container and app_of(pod) == "nvidia-sandbox-device-plugin-daemonset"
+        return container.get("name") == self.container and app_of(pod) in PLUGINS
 
     def start(self, ctx: Context, pod: Pod) -> Outcome:
         return self.tick(ctx, pod)

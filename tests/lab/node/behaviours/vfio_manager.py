@@ -6,12 +6,16 @@
 from __future__ import annotations
 
 from ..behaviour import Behaviour, Context, Outcome, Pod, failed, register, running
+from .images import is_vfio_manage
 from .sysfs import sysfs
 
 
 @register
 class VfioManager(Behaviour):
     container = "nvidia-vfio-manager"
+
+    def matches(self, pod: Pod, container: dict[str, object]) -> bool:
+        return container.get("name") == self.container and not is_vfio_manage(container)
 
     def start(self, ctx: Context, pod: Pod) -> Outcome:
         system = sysfs(ctx.root, ctx.simulated)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..behaviour import Behaviour, Context, Outcome, Pod, completed, failed, register, running, waiting
+from . import kata_devices
 from .sysfs import Sysfs, sysfs
 
 IMAGE = "cuda-sample:vectoradd"
@@ -96,6 +97,10 @@ class VectorAdd(Behaviour):
                 f"katagpu lab: stand-in for the CUDA sample on {ctx.node}: a container with {resources}, nothing was computed"
             )
             return None
+        # The files on the node say whose runtime it is: of kata-deploy, or of the kata-manager.
+        configuration = kata_devices.configuration(ctx.root, handler)
+        if configuration is not None:
+            return self._cold_plug(ctx, pod, handler, configuration, resources)
         annotation = (pod["metadata"].get("annotations") or {}).get(ANNOTATION, "")
         if not annotation:
             return failed(NO_GPU)
@@ -107,6 +112,25 @@ class VectorAdd(Behaviour):
         ctx.log(
             f"katagpu lab: stand-in for the CUDA sample on {ctx.node}: runtime handler {handler}, CDI device {annotation}, "
             f"its IOMMU group is viable and allocated to this pod; no VM was started, nothing was computed"
+        )
+        return None
+
+    def _cold_plug(
+        self, ctx: Context, pod: Pod, handler: str, configuration: str, resources: dict[str, list[str]]
+    ) -> Outcome | None:
+        """Kata 4: devices come from the kubelet's allocation, the annotation of CDI is not looked at."""
+        problem = kata_devices.refused_annotation(configuration, pod["metadata"].get("annotations") or {})
+        given = [one for ids in resources.values() for one in ids]
+        if not problem and given and 'cold_plug_vfio = "no-port"' in configuration:
+            problem = "cold_plug_vfio= or hot_plug_vfio= port is not set for device"
+        problem = problem or kata_devices.problem(sysfs(ctx.root, ctx.simulated), resources)
+        if problem:
+            return self._not_created(ctx, problem)
+        if not given:
+            return failed(NO_GPU)
+        ctx.log(
+            f"katagpu lab: stand-in for the CUDA sample on {ctx.node}: runtime handler {handler}, allocated {resources}, "
+            f"their IOMMU groups are viable; no VM was started, nothing was computed"
         )
         return None
 
