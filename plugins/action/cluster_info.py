@@ -41,6 +41,7 @@ ARGUMENTS: dict[str, Any] = {
     "gpu_operator_name": {"type": "str"},
     "kata_selector": {"type": "dict"},
     "tolerations": {"type": "dict", "default": {}},
+    "workload_memory_mib": {"type": "int"},
     "verify": {"type": "bool", "default": False},
     "eligible": {"type": "list", "elements": "str"},
     "protect": {"type": "bool", "default": False},
@@ -96,7 +97,8 @@ def inform(
     spaces = [space for space in (*places.values(), *(arguments.get("namespaces") or [])) if space]
     wanted_helm = arguments.get("helm") or []
     spaces += [str(item["namespace"]) for item in wanted_helm if item.get("namespace")]
-    read = _cluster_read.read(api, spaces, bool(arguments.get("permissions", True)))
+    needed = _cluster_read.permissions_of(release) if arguments.get("permissions", True) else ()
+    read = _cluster_read.read(api, spaces, needed)
     selector = arguments.get("kata_selector") or {}
     facts = _cluster_read.facts_of(read, selector)
     raw_helm = [item for space in read["namespaces"] for item in _helm.latest(read["raw"][f"helm {space}"])]
@@ -113,6 +115,7 @@ def inform(
         protect=bool(arguments.get("protect")),
         kata_selector=selector,
         tolerations={part: value for part, value in (arguments.get("tolerations") or {}).items() if value is not None},
+        workload_memory_mib=int(arguments.get("workload_memory_mib") or 0),
         operator_release=f"{places['gpu_operator']}/{operator}" if operator else "",
     )
     findings = accept([finding for judge in cluster.JUDGES for finding in judge(view)], accepted)

@@ -12,7 +12,7 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.katagpu.cluster.plugins.module_utils._errors import KatagpuError
-from ansible_collections.katagpu.cluster.plugins.plugin_utils import _controller, _releases
+from ansible_collections.katagpu.cluster.plugins.plugin_utils import _chart_values, _controller, _releases
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._arguments import release_of
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._findings import BLOCK, Finding
 
@@ -22,7 +22,9 @@ ARGUMENTS: dict[str, Any] = {
     "release": {"type": "raw"},
     "releases": {"type": "dict", "default": {}},
     "accepted": {"type": "raw"},
-    "tools": {"type": "list", "elements": "str", "default": ["helm", "kubectl|kustomize"]},
+    "gpu_operator_values": {"type": "raw"},
+    "gpu_operator_kata_manager": {"type": "raw"},
+    "tools": {"type": "list", "elements": "str"},
     "manifest_operator_ref": {"type": "str"},
     "manifest_runtime_ref": {"type": "str"},
     "default_workload": {"type": "str"},
@@ -50,11 +52,15 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         operator = release.get("coco_operator") or {}
         refs = [arguments[f"manifest_{name}"] or operator.get(name) for name in ("operator_ref", "runtime_ref")]
         remote = _controller.remote(refs, os.path.isdir)
-        wanted = [*arguments["tools"], *(["git"] if remote else [])]
+        wanted = arguments["tools"]
+        if wanted is None:
+            wanted = ["helm", *(["kubectl|kustomize"] if operator else [])]
+        wanted = [*wanted, *(["git"] if operator and remote else [])]
         known, roles = _controller.known_variables()
         findings = [
             *_controller.targets(kata, container),
             *refusals,
+            *_values(release, arguments),
             *_controller.acceptances(arguments["accepted"] or []),
             *_controller.choices(_choices(arguments, variables)),
             *_controller.misspelt(_variables(variables), {*known, *arguments["known"]}, roles),
@@ -90,6 +96,12 @@ def _release(arguments: Mapping[str, Any]) -> tuple[dict[str, Any], list[Finding
     if not refusal:
         return release, []
     return release, [Finding("release", BLOCK, refusal, fix="set katagpu_release to a supported release.")]
+
+
+def _values(release: Mapping[str, Any], arguments: Mapping[str, Any]) -> list[Finding]:
+    if not isinstance(release.get("gpu_operator"), Mapping) or "values" not in release["gpu_operator"]:
+        return []
+    return _chart_values.judge(release, arguments["gpu_operator_values"], arguments["gpu_operator_kata_manager"])
 
 
 def _choices(arguments: Mapping[str, Any], variables: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -77,6 +77,9 @@ options:
     description: Tolerations by part of the stack, such as C(gpu_operator). Where nothing is given, those of the release count.
     type: dict
     default: {}
+  workload_memory_mib:
+    description: Memory of a GPU pod. When given, nodes that cannot hold it together with the overhead of its class are told.
+    type: int
   verify:
     description: Whether the checks of a provisioned cluster are made too.
     type: bool

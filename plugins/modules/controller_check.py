@@ -40,11 +40,18 @@ options:
   vfio_owner:
     description: Value of C(katagpu_vfio_owner). Values of single hosts are read from the inventory.
     type: str
+  gpu_operator_values:
+    description: Value of C(gpu_operator_values), which is compared with what the release is for.
+    type: raw
+  gpu_operator_kata_manager:
+    description: Value of C(gpu_operator_kata_manager).
+    type: raw
   tools:
-    description: Programs that the controller needs; alternatives are separated by a bar.
+    description:
+      - Programs that the controller needs; alternatives are separated by a bar.
+      - Nothing means what the release needs, which is Helm, and for releases with the CoCo operator C(kubectl) or C(kustomize) too.
     type: list
     elements: str
-    default: ["helm", "kubectl|kustomize"]
   manifest_operator_ref:
     description:
       - Where the manifests of the CoCo operator come from. Nothing means what the release says.

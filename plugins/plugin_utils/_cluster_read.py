@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -40,7 +41,13 @@ PERMISSIONS: tuple[tuple[str, str, str, str], ...] = (
     ("create", "nvidia.com", "clusterpolicies", ""),
     ("create", "confidentialcontainers.org", "ccruntimes", ""),
 )
-_CRD_GROUPS = ("nvidia.com", "confidentialcontainers.org", "nfd.k8s-sigs.io", "nfd.kubernetes.io")
+_CRD_GROUPS = (
+    "nvidia.com",
+    "confidentialcontainers.org",
+    "nfd.k8s-sigs.io",
+    "nfd.kubernetes.io",
+    "config.openshift.io",
+)
 _LABELS = (
     "nvidia.com/",
     "katacontainers.io/",
@@ -52,11 +59,19 @@ _LABELS = (
 _CC_RUNTIMES = "/apis/confidentialcontainers.org/v1beta1/ccruntimes"
 _POLICIES = "/apis/nvidia.com/v1/clusterpolicies"
 _WORKERS = 8
+_UNITS: dict[str, int] = {"": 1, "k": 1000, **{unit: 1000**power for power, unit in enumerate("MGT", 2)}}
+_UNITS.update({f"{unit}i": 1024**power for power, unit in enumerate("KMGT", 1)})
 # With the name of a Helm release: an annotation of its namespace that says that the release is ours.
 HELM_RELEASE = "katagpu.io/helm-"
 
 
-def read(api: Api, namespaces: Iterable[str], permissions: bool) -> dict[str, Any]:
+def permissions_of(release: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+    """What has to be allowed for the parts of this release."""
+    coco = "coco_operator" in release
+    return [item for item in PERMISSIONS if coco or item[1] != "confidentialcontainers.org"]
+
+
+def read(api: Api, namespaces: Iterable[str], permissions: Iterable[tuple[str, str, str, str]] = ()) -> dict[str, Any]:
     """One entry for each reader; what may not be read is named in C(denied) and is empty."""
     spaces = sorted(set(namespaces))
     readers: dict[str, Callable[[], Any]] = {
@@ -84,7 +99,7 @@ def read(api: Api, namespaces: Iterable[str], permissions: bool) -> dict[str, An
         )
     denied: list[str] = []
     with ThreadPoolExecutor(max_workers=_WORKERS) as pool:
-        allowed = pool.map(lambda item: _allowed(api, item), PERMISSIONS if permissions else ())
+        allowed = pool.map(lambda item: _allowed(api, item), permissions)
         results = {name: pool.submit(_guard, name, reader, denied) for name, reader in readers.items()}
         raw = {name: future.result() for name, future in results.items()}
         granted = dict(allowed)
@@ -188,9 +203,18 @@ def _node(item: Mapping[str, Any], kept: frozenset[str]) -> dict[str, Any]:
         "taints": spec.get("taints") or [],
         "unschedulable": bool(spec.get("unschedulable")),
         "allocatable": {k: v for k, v in (status.get("allocatable") or {}).items() if k.startswith("nvidia.com/")},
+        "memory_mib": memory_mib(str((status.get("allocatable") or {}).get("memory", ""))),
         "capacity": {k: v for k, v in (status.get("capacity") or {}).items() if k.startswith("nvidia.com/")},
         "runtime_handlers": [str(entry.get("name", "")) for entry in status.get("runtimeHandlers") or []],
     }
+
+
+def memory_mib(quantity: str) -> int | None:
+    """Nodes report memory in Ki, and administrators may reserve it in other units."""
+    match = re.match(r"^(\d+)([KMGT]i|[kMGT])?$", quantity)
+    if match is None:
+        return None
+    return int(match.group(1)) * _UNITS[match.group(2) or ""] // 1024**2
 
 
 def _is_gpu_label(key: str) -> bool:

@@ -44,7 +44,7 @@ _INSTALLABLE: dict[str, Any] = {
         "deployment": str,
         "tolerations": [dict],
         "crds": [str],
-        "default_workloads": [str],
+        "enums": dict,
     },
     "kata_manager?": {
         "artifacts_dir": str,
@@ -99,6 +99,7 @@ _INSTALLABLE: dict[str, Any] = {
         "modules": [str],
         "blacklist": [str],
     },
+    "guest": {"overhead_mib": int},
     "resource": {"prefix": str, "naming": ("model", "alias"), "container": str, "cdi_kind": str, "cdi_file": str},
     "workload": {
         "name": str,

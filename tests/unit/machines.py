@@ -5,7 +5,8 @@
 
 A description has C(pci) (a list of functions), C(files) (path to content), C(links) (path to target) and C(dirs). A
 function has C(address), C(class), C(vendor), C(device) and where known C(subsystem) (C(10de:1482)), C(revision), C(driver),
-C(group), C(parent) (address of the upstream bridge), C(boot_vga), C(numa_node), C(driver_override), C(config) (hex of
+C(group), C(parent) (address of the upstream bridge), C(consumers) (functions that the kernel
+links to this one), C(boot_vga), C(numa_node), C(driver_override), C(config) (hex of
 configuration space), C(acs) (offset, capability and control of Access Control Services in hex), C(bars) (index, kind,
 address, size, width and whether it is prefetchable) and C(files) (further attributes). C(vendor_name), C(device_name) and
 C(modules) are what lspci says of it; they are in no file.
@@ -80,6 +81,8 @@ def _write_function(root: Path, function: dict[str, Any], functions: dict[str, A
     }
     for name, content in attributes.items():
         _write(device / name, content)
+    for consumer in function.get("consumers", ()):
+        _link(device / f"consumer:pci:{consumer}", f"/sys/devices/virtual/devlink/pci:{address}--pci:{consumer}", root)
     if "config" in function:
         (device / "config").write_bytes(bytes.fromhex(function["config"]))
     if "acs" in function:

@@ -75,10 +75,68 @@ def container_runtime(view: ClusterView) -> list[Finding]:
                     "choose another release, or accept the finding with a reason.",
                     (f"Node {name} .status.nodeInfo.containerRuntimeVersion",),
                     node=name,
-                    acceptable=True,
+                    # Another major version has another configuration, which nobody could accept into working.
+                    acceptable=version.partition(".")[0] == str(allowed["max"]).partition(".")[0],
                 )
             )
     return found
+
+
+def openshift(view: ClusterView) -> list[Finding]:
+    if "clusterversions.config.openshift.io" not in view.facts["crds"]:
+        return []
+    return [
+        Finding(
+            "openshift",
+            BLOCK,
+            "this is an OpenShift cluster.",
+            "Its nodes are configured by the Machine Config Operator and run CRI-O; what this collection writes would be undone.",
+            "use OpenShift sandboxed containers and NVIDIA's documentation for them.",
+            ("CRD clusterversions.config.openshift.io",),
+        )
+    ]
+
+
+def cc_mode(view: ClusterView) -> list[Finding]:
+    """Another mode resets the GPUs of the node."""
+    found = []
+    for key, wanted in (view.release["labels"].get("kata") or {}).items():
+        for name in view.kata:
+            value = view.nodes[name]["labels"].get(key)
+            if value in (None, wanted) or key in takeover.owned_labels(view.nodes[name]):
+                continue
+            found.append(
+                Finding(
+                    "cc_mode",
+                    BLOCK,
+                    f"the node is labelled {key}={value}, and this collection did not write that; the release wants {wanted}.",
+                    "The operator would reset the GPUs into another mode, and pods of the confidential classes would not run any more.",
+                    f"take the node out of kata_nodes, or, if it is to run plain Kata: kubectl label node {name} {key}-",
+                    (f"Node {name} .metadata.labels",),
+                    node=name,
+                )
+            )
+    return found
+
+
+def guest_memory(view: ClusterView) -> list[Finding]:
+    overhead = int(view.release["guest"]["overhead_mib"])
+    needed = view.workload_memory_mib + overhead
+    return [
+        Finding(
+            "guest_memory",
+            BLOCK,
+            f"the node can give pods {view.nodes[name]['memory_mib']} MiB; a GPU pod with {view.workload_memory_mib} MiB and the"
+            f" overhead of its class, {overhead} MiB, needs {needed} MiB.",
+            "Such a pod would stay Pending for ever, and memory of a virtual machine with a GPU cannot be overcommitted.",
+            "lower verify_workload_memory_mib, or accept the finding with a reason if the node is for smaller pods.",
+            (f"Node {name} .status.allocatable.memory",),
+            node=name,
+            acceptable=True,
+        )
+        for name in view.kata
+        if view.workload_memory_mib and (view.nodes[name]["memory_mib"] or needed) < needed
+    ]
 
 
 def missing_nodes(view: ClusterView) -> list[Finding]:
@@ -273,6 +331,9 @@ JUDGES: tuple[Judge, ...] = (
     protection,
     generations,
     helm_state,
+    openshift,
+    cc_mode,
+    guest_memory,
     takeover.foreign_operator,
     takeover.foreign_values,
     takeover.foreign_runtime,

@@ -29,6 +29,8 @@ class ClusterView:
     # The selector of the Kata runtime, and tolerations by part of the stack, where the inventory has its own.
     kata_selector: Mapping[str, str] | None = None
     tolerations: Mapping[str, Any] = field(default_factory=dict)
+    # Memory of the sample workload; nothing where none is run.
+    workload_memory_mib: int = 0
     # Namespace and name of the Helm release of the GPU Operator.
     operator_release: str = ""
 

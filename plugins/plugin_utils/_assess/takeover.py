@@ -119,11 +119,11 @@ def operands_off(view: ClusterView) -> list[Finding]:
             node=name,
         )
         for name in [*view.kata, *view.container]
-        if view.operands_off(name) and key not in _owned_labels(view.nodes[name])
+        if view.operands_off(name) and key not in owned_labels(view.nodes[name])
     ]
 
 
-def _owned_labels(node: Mapping[str, Any]) -> list[str]:
+def owned_labels(node: Mapping[str, Any]) -> list[str]:
     try:
         keys = json.loads(node["annotations"].get(_OWNED_LABELS) or "[]")
     except ValueError:

@@ -40,6 +40,7 @@ def assess(view: HostView) -> Answer:
         return answer
     _owner(view, answer)
     _partial(view, answer)
+    _mixed_models(view, answer)
     _reserved_regions(view, answer)
     if not view.iommu_active or any(finding.stops for finding in answer.findings):
         # Without groups nothing can be judged; the phase before says that it is unknown until the reboot.
@@ -118,6 +119,24 @@ def _partial(view: HostView, answer: Answer) -> None:
                 evidence=("/sys/bus/pci/devices",),
             )
         )
+
+
+def _mixed_models(view: HostView, answer: Answer) -> None:
+    models = sorted({str(gpu.id) for gpu in view.gpus})
+    if view.release["resource"]["naming"] != "alias" or len(models) < 2:
+        return
+    answer.findings.append(
+        view.finding(
+            "mixed_models",
+            BLOCK,
+            f"the host has GPUs of several models ({', '.join(models)}), and the device plugin offers all of them under one name.",
+            consequence="It starts one plugin for each model on the same socket; the last one hides the others.",
+            fix="set P_GPU_ALIAS to an empty text in gpu_operator_values.kataSandboxDevicePlugin.env, so that each model gets a"
+            " name of its own, and accept the finding with that reason.",
+            evidence=("/sys/bus/pci/devices",),
+            acceptable=True,
+        )
+    )
 
 
 def _reserved_regions(view: HostView, answer: Answer) -> None:

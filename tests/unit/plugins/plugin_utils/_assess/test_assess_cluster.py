@@ -427,6 +427,51 @@ def test_a_second_node_feature_discovery_is_refused() -> None:
 CURRENT = _releases.lookup("26.7")
 
 
+def ask_current(answering: FakeApi, **given: Any) -> dict[str, Any]:
+    return inform(answering, CURRENT, {"nodes": NAMED, **given}, {})
+
+
+def test_openshift_is_left_alone() -> None:
+    crd = {"metadata": {"name": "clusterversions.config.openshift.io"}}
+    path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/clusterversions.config.openshift.io"
+    answer = ask(api(**{path: crd}), accepted={"openshift": "I know"})
+    assert ids(answer) == ["openshift"] and answer["summary"]["blocked"]
+
+
+def test_another_major_version_of_containerd_cannot_be_accepted() -> None:
+    answer = ask(api(node("a"), node("b", runtime="containerd://2.1.0")), {"containerd_range": "I know"})
+    assert ids(answer) == ["containerd_range"]
+    answer = ask(api(node("a"), node("b", runtime="containerd://1.8.0")), {"containerd_range": "I know"})
+    assert ids(answer) == []
+
+
+def test_a_confidential_mode_that_somebody_set_is_not_switched_off() -> None:
+    cluster = api(node("a"), node("b", {"nvidia.com/cc.mode": "on"}), version="v1.35.0")
+    answer = ask_current(cluster)
+    assert ids(answer) == ["cc_mode"] and answer["summary"]["blocked_nodes"] == ["b"]
+    note = {"katagpu.io/owned-labels": '["nvidia.com/cc.mode"]'}
+    assert (
+        ids(ask_current(api(node("a"), node("b", {"nvidia.com/cc.mode": "on"}, annotations=note), version="v1.35.0")))
+        == []
+    )
+    assert ids(ask_current(api(node("a"), node("b", {"nvidia.com/cc.mode": "off"}), version="v1.35.0"))) == []
+
+
+@pytest.mark.parametrize(
+    ("memory", "found"),
+    [("26Gi", []), ("27262976Ki", []), ("27262975Ki", ["guest_memory"]), ("16Gi", ["guest_memory"]), ("", [])],
+)
+def test_a_gpu_pod_and_the_overhead_of_its_class_have_to_fit(memory: str, found: list[str]) -> None:
+    cluster = api(node("a"), node("b", allocatable={"memory": memory}), version="v1.35.0")
+    assert ids(ask_current(cluster, workload_memory_mib=16384)) == found
+    assert ids(ask_current(cluster)) == []
+
+
+def test_only_what_the_release_needs_has_to_be_allowed() -> None:
+    assert "create ccruntimes.confidentialcontainers.org" in ask(api())["permissions"]
+    assert "create ccruntimes.confidentialcontainers.org" not in ask_current(api())["permissions"]
+
+
 def test_the_current_stack_does_not_join_the_legacy_one() -> None:
     """And the other way round: each replaces the configuration of containerd."""
     legacy = api(**runtime(["b"]))

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.katagpu.cluster.plugins.module_utils._errors import KatagpuError
+from ansible_collections.katagpu.cluster.plugins.plugin_utils import _releases
 from tests.unit.assess_host import ARTIFACTS, AUDIO, GPU, RELEASE, audio, bmc_display, gpu, ids, judge, machine
 
 READY = "quiet intel_iommu=on modprobe.blacklist=nouveau"
@@ -67,6 +68,48 @@ def test_on_a_labelled_or_unknown_node_it_is_bound_at_boot(tmp_path: Path, node:
     answer = judge(ready(gpu(group="12", driver="vfio-pci"), audio(group="12")), tmp_path, cluster_node=node)
     assert answer["plan"]["host_vfio"]["live"] == "never"
     assert answer["summary"]["reboot_needed"]
+
+
+USB = "0000:65:00.2"
+CURRENT = _releases.lookup("26.7")
+
+
+def graphics_card(**more: Any) -> tuple[dict[str, Any], ...]:
+    """A workstation card: the kernel links its audio and USB functions to the display function."""
+    usb = {"address": USB, "class": "0c0330", "vendor": "10de", "device": "1ad8", "driver": "xhci_hcd", "group": "12"}
+    card = gpu(group="12", driver=None, **{"class": "030000"}, consumers=[USB, AUDIO], **more)
+    return card, audio(group="12"), usb, bmc_display()
+
+
+def test_the_current_operator_takes_the_first_linked_function_along(tmp_path: Path) -> None:
+    """k8s-driver-manager v0.12.0 binds the first of the sorted consumer links of a class 0300 function, and no further one."""
+    answer = judge(ready(*graphics_card()), tmp_path, release=CURRENT, cluster_node=UNLABELLED)
+    plan = answer["plan"]["host_vfio"]
+    assert plan["addresses"] == [USB]
+    assert plan["foreign_owner"] == [GPU, AUDIO]
+    legacy = judge(ready(*graphics_card()), tmp_path / "legacy", cluster_node=UNLABELLED)["plan"]["host_vfio"]
+    assert legacy["addresses"] == [AUDIO, USB] and legacy["foreign_owner"] == [GPU]
+
+
+def test_without_a_link_nobody_takes_the_audio_function_along(tmp_path: Path) -> None:
+    card = gpu(group="12", driver=None, **{"class": "030000"})
+    answer = judge(ready(card, audio(group="12"), bmc_display()), tmp_path, release=CURRENT, cluster_node=UNLABELLED)
+    assert answer["plan"]["host_vfio"]["addresses"] == [AUDIO]
+
+
+def test_models_that_would_share_one_name_are_told(tmp_path: Path) -> None:
+    other = gpu(address="0000:66:00.0", device="20f1", group="13", driver="vfio-pci")
+    description = ready(gpu(group="12", driver="vfio-pci"), other)
+    assert ids(judge(description, tmp_path / "alias", release=CURRENT, cluster_node=LABELLED)) == ["mixed_models"]
+    assert ids(judge(description, tmp_path / "model", cluster_node=LABELLED)) == []
+    accepted = judge(
+        description,
+        tmp_path / "accepted",
+        release=CURRENT,
+        cluster_node=LABELLED,
+        accepted={"mixed_models": "no alias"},
+    )
+    assert ids(accepted) == []
 
 
 def test_owner_host_binds_the_gpus_too(tmp_path: Path) -> None:

@@ -1,0 +1,56 @@
+# Copyright (c) 2026, katagpu contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ansible_collections.katagpu.cluster.plugins.plugin_utils import _chart_values, _releases
+
+CURRENT, LEGACY = _releases.lookup("26.7"), _releases.lookup("23.9")
+
+
+@pytest.mark.parametrize("release", [CURRENT, LEGACY], ids=["26.7", "23.9"])
+def test_what_the_releases_set_themselves_is_right(release: dict[str, Any]) -> None:
+    assert _chart_values.judge(release, None) == []
+    assert (
+        _chart_values.judge(release, {"driver": {"enabled": False}, "daemonsets": {"updateStrategy": "OnDelete"}}) == []
+    )
+    for path, allowed in release["gpu_operator"]["enums"].items():
+        assert all(isinstance(value, str) for value in allowed), f"{path}: on and off are booleans without quotes"
+
+
+@pytest.mark.parametrize(
+    ("release", "values", "kata_manager", "part"),
+    [
+        (CURRENT, {"kataManager": {"enabled": True}}, None, "its GPU Operator ignores kataManager"),
+        (CURRENT, {}, {"artifacts_dir": "/opt/x"}, "its GPU Operator ignores kataManager"),
+        (LEGACY, {"sandboxWorkloads": {"mode": "kata"}}, None, "the chart of the release 23.9 has no such key"),
+        (CURRENT, {"sandboxWorkloads": {"mode": "kubevirt"}}, None, "The operator would deploy other operands"),
+        (CURRENT, {"sandboxWorkloads": {"mode": "katas"}}, None, "set one of kubevirt, kata"),
+        (
+            CURRENT,
+            {"sandboxWorkloads": {"defaultWorkload": "vm-passthough"}},
+            None,
+            "set one of container, vm-passthrough",
+        ),
+        (CURRENT, {"ccManager": {"defaultMode": "ppcie"}}, None, "set one of on, off, devtools"),
+        (LEGACY, {"ccManager": {"defaultMode": False}}, None, "is False"),
+        (CURRENT, {"daemonsets": {"updateStrategy": "Rolling"}}, None, "set one of RollingUpdate, OnDelete"),
+        (LEGACY, {"sandboxWorkloads": {"enabled": False}}, None, "take every node for a container node"),
+        (CURRENT, {"vfioManager": {"enabled": False}}, None, "Nobody would bind the GPUs"),
+        (CURRENT, ["kataManager"], None, "must be a dictionary"),
+    ],
+)
+def test_what_cannot_work_is_refused(
+    release: dict[str, Any], values: Any, kata_manager: dict[str, Any] | None, part: str
+) -> None:
+    messages = [finding.message() for finding in _chart_values.judge(release, values, kata_manager)]
+    assert any(part in message for message in messages), messages
+
+
+def test_a_kata_manager_that_is_switched_off_is_no_wish() -> None:
+    assert _chart_values.judge(CURRENT, {}, {"enabled": False}) == []
+    assert _chart_values.judge(LEGACY, {"kataManager": {"enabled": True}}, {"artifacts_dir": "/opt/x"}) == []
