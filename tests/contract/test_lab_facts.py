@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -14,30 +13,25 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.lab import paths
+from tests.contract.lab_charts import tool
 from tests.lab.node.behaviours import coco, driver_manager, kata_manager, sysfs, validators
-from tests.lab.standins import coco_operator, facts, gpu_objects, gpu_operator
+from tests.lab.standins import coco_operator, facts, gpu_labels, gpu_objects
 
 REPO = Path(__file__).resolve().parents[2]
 UPSTREAM = REPO / "tests" / "lab" / "upstream"
-CHART = UPSTREAM / "charts" / "gpu-operator-v23.9.2"
 COCO = UPSTREAM / "coco-operator-v0.7.0" / "config"
 GPU, CC = facts.GPU_OPERATOR, facts.COCO_OPERATOR
 TABLES = sorted(path.stem for path in facts.TABLES.glob("*.yml"))
-SOURCES = [*(REPO / "tests/lab/standins").glob("*.py"), *(REPO / "tests/unit/lab").glob("test_standins*.py")]
+SOURCES = [
+    *(REPO / "tests/lab/standins").glob("*.py"),
+    *(REPO / "tests/unit/lab").glob("test_standins*.py"),
+    *(REPO / "tests/unit/lab").glob("test_kata*.py"),
+    REPO / "tests/unit/lab/test_behaviours_26.py",
+]
 
 
 def documents(path: Path) -> list[dict[str, Any]]:
     return [one for one in yaml.safe_load_all(path.read_text(encoding="utf-8")) if one]
-
-
-def tool(name: str, pattern: str) -> str:
-    """A command of the lab's cache or of the machine; these tests skip loudly without one."""
-    cached = sorted(paths.BIN.glob(pattern))
-    found = str(cached[-1]) if cached else shutil.which(name)
-    if not found:
-        pytest.skip(f"{name} is not installed and not in the lab's cache")
-    return found
 
 
 # The tables themselves
@@ -69,137 +63,35 @@ def test_rows_that_the_stand_ins_cite_in_words_exist() -> None:
     assert {word: source.name for word, source in cited.items() if word not in known} == {}
 
 
-def test_rows_of_the_operands_agree_with_each_other() -> None:
+@pytest.mark.parametrize(
+    ("table", "by_name"),
+    [
+        (facts.GPU_OPERATOR, {"nvidia-vfio-manager", "nvidia-kata-manager"}),
+        (facts.GPU_OPERATOR_26, {"nvidia-vfio-manager", "nvidia-cc-manager"}),
+    ],
+)
+def test_rows_of_the_operands_agree_with_each_other(table: str, by_name: set[str]) -> None:
     """A slip in the table itself: the stand-in is built from it and would follow."""
-    deploy = {key for keys in facts.value(GPU, "nodes.deploy-labels").values() for key in keys}
-    for one in gpu_objects.operand_rows(GPU):
+    known = gpu_labels.every_label(table) | {"nvidia.com/mps.capable"}
+    for one in gpu_objects.operand_rows(table):
         assert one["labels"]["app"] == one["name"]
         assert one["pod_labels"].get("app", one["pod_labels"].get("name")) == one["name"]
         assert one["selector"].items() <= one["pod_labels"].items()
-        assert list(one["node_selector"].values()) == ["true"]
-        assert set(one["node_selector"]) <= deploy | {"nvidia.com/gpu.deploy.mig-manager"}
+        assert set(one["node_selector"].values()) == {"true"}
+        assert set(one["node_selector"]) <= known
         assert set(one["pre_stop"]) <= set(one["containers"])
-    by_name = {one["name"] for one in gpu_objects.operand_rows(GPU) if "name" in one["pod_labels"]}
-    assert by_name == {"nvidia-vfio-manager", "nvidia-kata-manager"}
+    assert {one["name"] for one in gpu_objects.operand_rows(table) if "name" in one["pod_labels"]} == by_name
 
 
-# The chart
-
-
-def leaves(values: Any, prefix: str = "") -> set[str]:
-    if not isinstance(values, dict) or not values:
-        return {prefix}
-    return {leaf for key, value in values.items() for leaf in leaves(value, f"{prefix}.{key}" if prefix else key)}
-
-
-def test_value_keys_of_the_chart_are_upstreams() -> None:
-    values = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
-    expected = set(facts.value(GPU, "values.keys"))
-    blocks = {key.partition(".")[0] for key in expected}
-    have = leaves({key: value for key, value in values.items() if key in blocks})
-    assert expected - have == set(), "keys that upstream has"
-    assert have - expected == set(), "keys that upstream does not have"
-    assert values["kataManager"] == facts.value(GPU, "values.kata-manager")
-
-
-def test_identity_of_the_chart_and_its_subchart() -> None:
-    chart = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
-    assert {key: chart[key] for key in facts.value(GPU, "chart.identity")} == facts.value(GPU, "chart.identity")
-    fact = facts.value(GPU, "chart.nfd")
-    dependency = chart["dependencies"][0]
-    assert {key: dependency[key] for key in dependency} == {key: fact[key] for key in dependency}
-
-
-def at(schema: dict[str, Any], path: str) -> dict[str, Any]:
-    for key in path.split("."):
-        schema = schema["properties"][key]
-    return schema
-
-
-def test_schema_of_cluster_policy() -> None:
-    crd = documents(CHART / "crds/nvidia.com_clusterpolicies_crd.yaml")[0]["spec"]
-    fact = facts.value(GPU, "crd.cluster-policy")
-    assert (crd["group"], crd["scope"], crd["names"]["plural"]) == (fact["group"], fact["scope"], fact["plural"])
-    top = crd["versions"][0]["schema"]["openAPIV3Schema"]
-    assert sorted(top["properties"]["spec"]["required"]) == fact["required"]
-    for path, values in facts.value(GPU, "crd.enums").items():
-        assert at(top, path if path.startswith("status.") else f"spec.{path}")["enum"] == values, path
-    assert sorted(at(top, "status")["properties"]) == facts.value(GPU, "status.no-observed-generation")
-    classes = at(top, "spec.kataManager.config.runtimeClasses")["items"]
-    assert classes["properties"]["artifacts"]["required"] == facts.value(GPU, "crd.kata-manager.artifacts-url-required")
-
-
-@pytest.fixture(scope="module")
-def rendered() -> list[dict[str, Any]]:
-    command = [tool("helm", "helm-*/helm"), "template", "gpu-operator", str(CHART), "--namespace", "gpu-operator"]
-    command += ["--set", "sandboxWorkloads.enabled=true", "--set", "kataManager.enabled=true"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return [one for one in yaml.safe_load_all(done.stdout) if one]
-
-
-def observed_form(item: dict[str, Any]) -> dict[str, Any]:
-    """A DaemonSet in the words of the fact table."""
-    spec, pod = item["spec"], item["spec"]["template"]["spec"]
-    hooks = {
-        one["name"]: one["lifecycle"]["preStop"]["exec"]["command"] for one in pod["containers"] if one.get("lifecycle")
-    }
-    return {
-        "name": item["metadata"]["name"],
-        "labels": item["metadata"]["labels"],
-        "selector": spec["selector"]["matchLabels"],
-        "pod_labels": spec["template"]["metadata"]["labels"],
-        "node_selector": pod.get("nodeSelector", {}),
-        "init_containers": [one["name"] for one in pod.get("initContainers", [])],
-        "containers": [one["name"] for one in pod["containers"]],
-        "tolerations": [{key: value for key, value in one.items() if value} for one in pod.get("tolerations", [])],
-        "update_strategy": spec.get("updateStrategy", {"type": "RollingUpdate"})["type"],
-        "host_pid": pod.get("hostPID", False),
-        "host_network": pod.get("hostNetwork", False),
-        "priority_class": pod.get("priorityClassName"),
-        "runtime_class": pod.get("runtimeClassName"),
-        "grace_seconds": pod.get("terminationGracePeriodSeconds", 30),
-        "pre_stop": hooks,
-    }
-
-
-def test_daemonsets_are_those_that_the_real_controller_made(rendered: list[dict[str, Any]]) -> None:
-    policy = next(one for one in rendered if one["kind"] == "ClusterPolicy")
-    policy["metadata"]["uid"] = "u"
-    node = {"metadata": {"name": "n", "labels": {"feature.node.kubernetes.io/pci-10de.present": "true"}}}
-    seen = gpu_operator.GpuState(table=GPU, policy=policy, nodes=[node], namespace="gpu-operator", now="now")
-    made = [
-        one.body
-        for one in gpu_operator.reconcile(seen)
-        if isinstance(one, gpu_operator.Create) and one.body["kind"] == "DaemonSet"
-    ]
-    made += [one for one in rendered if one["kind"] == "DaemonSet"]
-    expected = {
-        one["name"]: one for one in facts.prefixed(GPU, "daemonset.") if isinstance(one, dict) and "name" in one
-    }
-    assert sorted(one["metadata"]["name"] for one in made) == sorted(expected)
-    for item in made:
-        form = observed_form(item)
-        fact = {key: value for key, value in expected[form["name"]].items() if key in form}
-        assert form == fact, form["name"]
-        assert item["spec"]["template"]["spec"]["serviceAccountName"]
-
-
-def test_operator_deployment_and_policy_name(rendered: list[dict[str, Any]]) -> None:
-    fact = facts.value(GPU, "deployment.gpu-operator")
-    found = next(one for one in rendered if one["kind"] == "Deployment" and one["metadata"]["name"] == fact["name"])
-    labels = found["spec"]["template"]["metadata"]["labels"]
-    assert fact["pod_labels"].items() <= labels.items()
-    assert [one["name"] for one in found["spec"]["template"]["spec"]["containers"]] == fact["containers"]
-    policies = [one["metadata"]["name"] for one in rendered if one["kind"] == "ClusterPolicy"]
-    assert policies == [facts.value(GPU, "crd.cluster-policy")["name"]]
-
-
-def test_nfd_can_be_left_out(rendered: list[dict[str, Any]]) -> None:
-    command = [tool("helm", "helm-*/helm"), "template", "x", str(CHART), "--set", "nfd.enabled=false"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert "node-feature-discovery-worker" not in done.stdout
-    assert any(one["kind"] == "DaemonSet" for one in rendered)
+@pytest.mark.parametrize("table", sorted(facts.GPU_OPERATORS.values()))
+def test_states_of_a_table_agree_with_each_other(table: str) -> None:
+    order = facts.value(table, "states.order")
+    named = {one["state"] for one in gpu_objects.operand_rows(table)} | set(facts.value(table, "states.sandbox"))
+    named |= {*facts.value(table, "states.enabled-by"), *facts.find(table, "states.mode", {})}
+    assert named | set(facts.find(table, "states.never", {})) <= set(order)
+    modes = set(facts.find(table, "states.mode", {}).values())
+    assert modes <= set(facts.value(table, "crd.enums").get("sandboxWorkloads.mode", []))
+    assert set(facts.find(table, "nodes.mode-labels", {})) == modes
 
 
 # The kustomizations

@@ -79,8 +79,9 @@ class Ctx:
         return body
 
     def delete(self, path: str, grace_seconds: int | None = None) -> Any:
-        if self.replies.pop(path, None) is None:
+        if path not in self.replies:
             raise ApiError(404, "NotFound", path)
+        del self.replies[path]
         self.deleted.append(path)
         return {}
 
