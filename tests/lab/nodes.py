@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -31,6 +32,7 @@ CONTAINER_NODE = "container-1"
 CONTAINER_ADDRESS = "127.0.0.21"
 GUEST_API = f"https://10.0.2.2:{server.API_PORT}"
 READY_SECONDS = 180.0
+CONTAINERD = "1.7.24"
 
 UNIT = """\
 [Unit]
@@ -101,6 +103,12 @@ def digest_of(files: dict[str, bytes]) -> str:
     return digest.hexdigest()[:16]
 
 
+def container_runtime() -> str:
+    """What a new node claims to run. Releases differ in what they take: 23.9 wants containerd 1, and only 2 and newer
+    publish their handlers in the Node. A node that exists keeps what it has."""
+    return f"containerd://{os.environ.get('KATAGPU_LAB_CONTAINERD', CONTAINERD)}"
+
+
 def agent_config(node: str, address: str, directory: str, **changes: Any) -> dict[str, Any]:
     """agent.json; `directory` is where the agent finds its token and certificates."""
     return {
@@ -116,6 +124,7 @@ def agent_config(node: str, address: str, directory: str, **changes: Any) -> dic
         "bind": "0.0.0.0",
         "simulated": False,
         "kubelet_version": binaries.version_of(binaries.KUBERNETES),
+        "container_runtime_version": container_runtime(),
         **changes,
     }
 

@@ -172,3 +172,14 @@ def test_agent_config_is_what_the_agent_reads(tmp_path: Path) -> None:
     path.write_text(json.dumps(nodes.agent_config("kata-a10", "127.0.0.11", "/etc/katalab")))
     assert Config.load(path).token_file == "/etc/katalab/token"
     assert Config.load(path).kubelet_version.startswith("v1.")
+
+
+@pytest.mark.parametrize(("told", "claimed"), [("", CONFIG.container_runtime_version), ("2.2.1", "containerd://2.2.1")])
+def test_a_new_node_claims_the_container_runtime_it_is_told(
+    monkeypatch: pytest.MonkeyPatch, told: str, claimed: str
+) -> None:
+    if told:
+        monkeypatch.setenv("KATAGPU_LAB_CONTAINERD", told)
+    else:
+        monkeypatch.delenv("KATAGPU_LAB_CONTAINERD", raising=False)
+    assert nodes.agent_config("n", "a", "d")["container_runtime_version"] == claimed
