@@ -173,6 +173,13 @@ def test_nfd_can_be_left_out(release: Release) -> None:
     assert not [one for one in objects if one["kind"] == "DaemonSet"]
 
 
+def test_rules_of_nfd_come_on_request_and_say_nothing_about_cc(rendered: dict[str, list[dict[str, Any]]]) -> None:
+    new = RELEASES["26.7"]
+    assert not [one for one in rendered[new.table] if one["kind"] == "NodeFeatureRule"]
+    rule = only(render(new.chart, "x", "x", "nfd.nodefeaturerules=true"), "NodeFeatureRule")
+    assert rule["metadata"]["name"] == "nvidia-kernel-modules" and "nvidia.com/cc.capable" not in str(rule)
+
+
 def test_hooks_of_the_current_chart(rendered: dict[str, list[dict[str, Any]]]) -> None:
     """chart.hooks, chart.nfd-prune"""
     new = RELEASES["26.7"]
