@@ -111,7 +111,9 @@ facts:
       type: dict
       sample: {"/dev/kvm": true, "/dev/vfio": ["12"]}
     kubelet:
-      description: Path and text of the kubelet's configuration, and the texts that set its flags.
+      description:
+        - Path and text of the kubelet's configuration and its drop-ins, with digests, and the texts that set its flags.
+        - Of k3s and RKE2 the entries C(kubelet-arg). The process that runs the kubelet, and whether a restart is pending.
       type: dict
     containerd:
       description: Path to text of configurations and drop-ins, for the distributions that keep them elsewhere too.

@@ -16,6 +16,7 @@ from ansible_collections.katagpu.cluster.plugins.module_utils._host_facts.compac
     relevant_addresses,
 )
 from ansible_collections.katagpu.cluster.plugins.module_utils._iommu.facts import read_facts as read_iommu
+from ansible_collections.katagpu.cluster.plugins.module_utils._kubelet.facts import read_facts as read_kubelet
 from ansible_collections.katagpu.cluster.plugins.module_utils._modules.facts import read_facts as read_modules
 from ansible_collections.katagpu.cluster.plugins.module_utils._pci.facts import read_facts as read_pci
 from ansible_collections.katagpu.cluster.plugins.module_utils._root import HostRoot
@@ -43,7 +44,7 @@ READERS: Mapping[str, Reader] = {
     "modules": lambda root, request: read_modules(root),
     "vfio": lambda root, request: read_vfio(root, ssh_connection=request.ssh_connection),
     "devices": lambda root, request: nodes.read_devices(root),
-    "kubelet": lambda root, request: nodes.read_kubelet(root),
+    "kubelet": lambda root, request: read_kubelet(root),
     "containerd": lambda root, request: nodes.read_containerd(root),
     "cdi": lambda root, request: nodes.read_cdi(root),
     "artifacts": lambda root, request: nodes.read_artifacts(root, request.artifacts_dirs),

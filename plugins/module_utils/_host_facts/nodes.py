@@ -1,7 +1,7 @@
 # Copyright (c) 2026, katagpu contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the node runs with: device nodes, kubelet, containerd, CDI and artifacts. Text is handed over unparsed."""
+"""What the node runs with: device nodes, containerd, CDI and artifacts. Text is handed over unparsed."""
 
 from __future__ import annotations
 
@@ -10,20 +10,6 @@ from typing import Any, Dict, Iterable, List, Optional
 from ansible_collections.katagpu.cluster.plugins.module_utils._root import HostRoot
 
 _DEVICES = ("/dev/kvm", "/dev/vhost-vsock", "/dev/vhost-net", "/dev/iommu")
-_KUBELET_CONFIGS = (
-    "/var/lib/kubelet/config.yaml",
-    "/etc/kubernetes/kubelet/config.json",
-    "/etc/kubernetes/kubelet-config.yaml",
-    "/var/lib/rancher/rke2/agent/etc/kubelet.conf.d/00-rke2-defaults.conf",
-    "/var/lib/rancher/k3s/agent/etc/kubelet.conf.d/00-k3s-defaults.conf",
-)
-_KUBELET_FLAGS = (
-    "/var/lib/kubelet/kubeadm-flags.env",
-    "/etc/default/kubelet",
-    "/etc/sysconfig/kubelet",
-    "/etc/systemd/system/kubelet.service.d/10-kubeadm.conf",
-    "/usr/lib/systemd/system/kubelet.service.d/10-kubeadm.conf",
-)
 _CONTAINERD_CONFIGS = (
     "/etc/containerd/config.toml",
     "/var/lib/rancher/k3s/agent/etc/containerd/config.toml",
@@ -42,15 +28,6 @@ def read_devices(root: HostRoot) -> Dict[str, Any]:
     devices["/dev/vfio"] = [name for name in root.list("/dev/vfio") if name not in ("vfio", "devices")]
     devices["/dev/vfio/devices"] = root.list("/dev/vfio/devices")
     return devices
-
-
-def read_kubelet(root: HostRoot) -> Dict[str, Any]:
-    path = _first(root, _KUBELET_CONFIGS)
-    return {
-        "config_path": path,
-        "config": root.read(path, _FILE) if path else None,
-        "flags": _texts(root, _KUBELET_FLAGS),
-    }
 
 
 def read_containerd(root: HostRoot) -> Dict[str, Any]:
@@ -93,10 +70,6 @@ def read_artifacts(root: HostRoot, folders: Iterable[str]) -> Dict[str, Optional
                 names.append(name)
         found[folder] = names
     return found
-
-
-def _first(root: HostRoot, paths: Iterable[str]) -> Optional[str]:
-    return next((path for path in paths if root.exists(path)), None)
 
 
 def _texts(root: HostRoot, paths: Iterable[str]) -> Dict[str, str]:

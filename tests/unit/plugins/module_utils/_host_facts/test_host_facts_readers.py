@@ -12,6 +12,7 @@ import pytest
 
 from ansible_collections.katagpu.cluster.plugins.module_utils._host_facts import nodes, platform
 from ansible_collections.katagpu.cluster.plugins.module_utils._host_facts.collect import READERS, Request, collect
+from ansible_collections.katagpu.cluster.plugins.module_utils._kubelet.facts import read_facts as read_kubelet
 from ansible_collections.katagpu.cluster.plugins.module_utils._pci.facts import devices_from_facts
 from ansible_collections.katagpu.cluster.plugins.module_utils._root import HostRoot
 from tests.unit import machines
@@ -75,7 +76,7 @@ def test_an_empty_tree_is_no_error(tmp_path: Path) -> None:
 def test_texts_are_capped(tmp_path: Path) -> None:
     (tmp_path / "var/lib/kubelet").mkdir(parents=True)
     (tmp_path / "var/lib/kubelet/config.yaml").write_text("x" * 1_000_000)
-    assert len(nodes.read_kubelet(HostRoot(str(tmp_path)))["config"]) == 32 * 1024
+    assert len(read_kubelet(HostRoot(str(tmp_path)))["config"]["text"]) == 32 * 1024
 
 
 def test_files_are_handed_over_as_they_are(tmp_path: Path) -> None:
@@ -94,8 +95,8 @@ def test_files_are_handed_over_as_they_are(tmp_path: Path) -> None:
     }
     machines.build({"files": files, "links": {"/var/run": "/run"}}, tmp_path)
     root = HostRoot(str(tmp_path))
-    assert nodes.read_kubelet(root)["config"] == "kind: KubeletConfiguration\n"
-    assert list(nodes.read_kubelet(root)["flags"]) == ["/var/lib/kubelet/kubeadm-flags.env"]
+    assert read_kubelet(root)["config"]["text"] == "kind: KubeletConfiguration\n"
+    assert list(read_kubelet(root)["flags"]) == ["/var/lib/kubelet/kubeadm-flags.env"]
     assert nodes.read_containerd(root) == {
         "configs": {"/etc/containerd/config.toml": "version = 2\n"},
         "drop_ins": {"/etc/containerd/conf.d/nvidia.toml": "version = 2\n"},
