@@ -9,8 +9,8 @@ short_description: Nodes of this run that may be labelled, selected and waited f
 version_added: 1.0.0
 author: katagpu contributors (@katagpu)
 description:
-  - A Kata node is eligible when its last read of this run has no open block and no pending reboot, the host did not fail,
-    and the cluster knows it. A container node is eligible when the cluster knows it.
+  - A Kata node is eligible when its last read of this run has no open block, no pending reboot and no pending restart
+    of the kubelet, the host did not fail, and the cluster knows it. A container node is eligible when the cluster knows it.
 positional: kata, container
 options:
   _input:

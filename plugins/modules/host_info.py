@@ -30,7 +30,7 @@ options:
       - What is wanted of the host. A key that is absent or null has the default, unknown keys are refused.
       - Known are C(kernel_arguments_present), C(kernel_arguments_absent), C(bootloader), C(modules), C(blacklist),
         C(iommu_blacklist_argument), C(vfio_owner), C(vfio_addresses), C(vfio_members), C(vfio_driver), C(vfio_live),
-        C(vfio_persistent) and C(artifacts_dir).
+        C(vfio_persistent), C(artifacts_dir), C(kubelet_config) and C(kubelet_confidential).
     type: dict
     default: {}
   accepted:
@@ -86,7 +86,7 @@ facts:
   returned: success
   type: dict
 plan:
-  description: For C(host_iommu) and C(host_vfio), the options of what applies it; empty where nothing is to do.
+  description: For C(host_iommu), C(host_vfio) and C(kubelet), the options of what applies it; empty where nothing is to do.
   returned: success
   type: dict
   sample:
@@ -97,6 +97,7 @@ plan:
         bootloader: auto
       reboot: true
     host_vfio: {}
+    kubelet: {}
 findings:
   description: What was found, each with id, severity, state, node, device, fact, consequence, fix, evidence and message.
   returned: always
@@ -108,7 +109,9 @@ checks:
   type: list
   elements: dict
 summary:
-  description: Boot id, whether there is an open block, whether and why a reboot is needed, and the texts of open blocks.
+  description:
+    - Boot id, whether there is an open block, whether and why a reboot is needed, and the texts of open blocks.
+    - Whether the kubelet has to be restarted, and in C(restart) its unit, the reasons, the old configuration's copy and whether an API server ends with it.
   returned: success
   type: dict
 record:

@@ -64,6 +64,8 @@ def _record_reasons(record: Any) -> list[str]:
     reasons = [finding.message() for finding in map(Finding.from_dict, record.get("findings") or ()) if finding.stops]
     if record.get("reboot_needed"):
         reasons.append("has a pending reboot")
+    if record.get("restart_needed"):
+        reasons.append("has a pending restart of the kubelet")
     if record.get("failed"):
         reasons.append("failed in this run")
     return reasons

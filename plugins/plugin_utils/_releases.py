@@ -29,6 +29,10 @@ _ALWAYS: dict[str, Any] = {
     "kubernetes": _RANGE,
     "containerd": _RANGE,
     "fingerprint": {"gpu_operator_charts": [str]},
+    "kubelet?": {
+        "runtime_request_timeout?": str,
+        "feature_gates?": [{"name": str, "from?": str, "below?": str, "confidential?": bool}],
+    },
 }
 _INSTALLABLE: dict[str, Any] = {
     "architectures": [str],
@@ -115,6 +119,8 @@ _INSTALLABLE: dict[str, Any] = {
     "uninstall": [str],
 }
 
+_WORDS: dict[Any, str] = {str: "text", int: "a number", bool: "true or false"}
+
 
 def merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
     """Mappings are merged key by key; everything else is replaced."""
@@ -148,8 +154,8 @@ def problems(value: Any, shape: Any, where: str) -> list[str]:
         return [] if value in shape else [f"{where} must be one of {', '.join(shape)}, it is {value!r}"]
     if shape is dict:
         return [] if isinstance(value, Mapping) else [f"{where} must be a mapping, it is {value!r}"]
-    if not isinstance(value, shape) or isinstance(value, bool):
-        return [f"{where} must be {'text' if shape is str else 'a number'}, it is {value!r}"]
+    if not isinstance(value, shape) or (isinstance(value, bool) and shape is not bool):
+        return [f"{where} must be {_WORDS[shape]}, it is {value!r}"]
     return []
 
 

@@ -16,11 +16,19 @@ OK = "ok"
 BLOCKED = "blocked"
 FAILED = "failed"
 
+REBOOT = "reboot"
+RESTART = "restart of the kubelet"
+
 KATA = "kata"
 CONTAINER = "container"
 
 # Reasons of eligible_nodes that the report tells in a place of their own.
-_TOLD = ("has a pending reboot", "does not exist in the cluster", "was not read in this run")
+_TOLD = (
+    "has a pending reboot",
+    "has a pending restart of the kubelet",
+    "does not exist in the cluster",
+    "was not read in this run",
+)
 
 
 def build(
@@ -52,7 +60,7 @@ def build(
     reboots = _reboots(records)
     # A reboot is a plan until the eligible nodes are decided, and in check mode; afterwards it is a shortcoming.
     planned = bool(reboots) and reboot_ok and (check_mode or not eligible)
-    pending = [item["node"] for item in reboots if item["pending"]] if eligible and not planned else []
+    pending = [item for item in reboots if item["pending"]] if eligible and not planned else []
     counts = {
         "errors": len(troubles),
         "nodes_failed": sum(node["state"] == "failed" for node in nodes),
@@ -64,13 +72,17 @@ def build(
         "checks_skipped": sum(item["result"] == "skipped" for item in all_checks),
         "workloads_passed": sum(item.get("result") == "passed" for item in runs),
         "workloads_failed": sum(item.get("result") == "failed" for item in runs),
-        "reboots_pending": len(pending),
+        "reboots_pending": sum(item["what"] == REBOOT for item in pending),
+        "restarts_pending": sum(item["what"] == RESTART for item in pending),
     }
-    broken = ("errors", "nodes_failed", "nodes_not_read", "checks_failed", "workloads_failed", "reboots_pending")
+    broken = ("errors", "nodes_failed", "nodes_not_read", "checks_failed", "workloads_failed")
+    pends = ("reboots_pending", "restarts_pending")
     return {
         "schema": SCHEMA,
         "title": title,
-        "result": BLOCKED if counts["open_blocks"] else (FAILED if any(counts[key] for key in broken) else OK),
+        "result": BLOCKED
+        if counts["open_blocks"]
+        else (FAILED if any(counts[key] for key in (*broken, *pends)) else OK),
         "check_mode": check_mode,
         "release": {
             "name": stack.get("name", ""),
@@ -105,6 +117,7 @@ def failure(report: Mapping[str, Any]) -> str:
         "checks_failed": "failed checks",
         "workloads_failed": "failed workloads",
         "reboots_pending": "pending reboots",
+        "restarts_pending": "pending restarts of the kubelet",
     }
     return ", ".join(f"{counts[key]} {words}" for key, words in wording.items() if counts[key])
 
@@ -139,6 +152,8 @@ def _nodes(
             state = "blocked"
         elif record.get("reboot_needed"):
             state = "needs reboot"
+        elif record.get("restart_needed"):
+            state = "needs restart"
         elif name in refused:
             state = "refused"
         elif record or name in (eligible.get("all") or ()):
@@ -164,13 +179,21 @@ def left_out(node: Mapping[str, Any]) -> list[str]:
 
 
 def _reboots(records: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """C(reboot_planned) is what check mode leaves of C(reboot_needed) once it has gone on as if it had happened."""
-    return [
-        {
-            "node": str(record.get("node", "")),
-            "pending": bool(record.get("reboot_needed")),
-            "reasons": [str(reason) for reason in record.get("reboot_reasons") or ()],
-        }
-        for record in records
-        if record.get("reboot_needed") or record.get("reboot_planned")
-    ]
+    """C(reboot_planned) is what check mode leaves of C(reboot_needed) once it has gone on as if it had happened.
+
+    A reboot makes the restart of the kubelet unnecessary.
+    """
+    found = []
+    for record in records:
+        for name, what in (("reboot", REBOOT), ("restart", RESTART)):
+            if record.get(f"{name}_needed") or record.get(f"{name}_planned"):
+                found.append(
+                    {
+                        "node": str(record.get("node", "")),
+                        "what": what,
+                        "pending": bool(record.get(f"{name}_needed")),
+                        "reasons": [str(reason) for reason in record.get(f"{name}_reasons") or ()],
+                    }
+                )
+                break
+    return found

@@ -28,7 +28,7 @@ def text(report: Mapping[str, Any], paths: Iterable[str] = ()) -> str:
     values = [Finding.from_dict(item) for item in report["findings"]]
     planned = _grouped(values, WILL_BE_FIXED_BY, UNKNOWN_UNTIL)
     if report["reboots"]["planned"]:
-        planned += [f"{_reboot(item, 'drained reboot')}." for item in report["reboots"]["nodes"]]
+        planned += [f"{_reboot(item, 'drained ' + item['what'])}." for item in report["reboots"]["nodes"]]
     lines = [_head(report), "=" * WIDTH]
     lines += _to_do(report, values, bool(planned))
     lines += _nodes(report)
@@ -117,15 +117,15 @@ def _pending_reboots(report: Mapping[str, Any]) -> list[str]:
     if report["reboots"]["planned"]:
         return []
     pending = [item for item in report["reboots"]["nodes"] if item["pending"]]
-    grouped: dict[str, list[str]] = {}
+    grouped: dict[tuple[str, str], list[str]] = {}
     for item in pending:
-        grouped.setdefault("; ".join(item["reasons"]), []).append(item["node"])
-    fix = "Set katagpu_reboot_ok: true to have it drained and rebooted."
+        grouped.setdefault((item["what"], "; ".join(item["reasons"])), []).append(item["node"])
+    fix = "Set katagpu_reboot_ok: true to have it done, drained."
     if report["reboots"]["consent"]:
         fix = "Run the playbook again; katagpu_reboot_ok is true, and the run ended before it."
     return [
-        f"{_names(nodes)}reboot pending{f' ({reasons})' if reasons else ''}. {fix}"
-        for reasons, nodes in grouped.items()
+        f"{_names(nodes)}{what} pending{f' ({reasons})' if reasons else ''}. {fix}"
+        for (what, reasons), nodes in grouped.items()
     ]
 
 

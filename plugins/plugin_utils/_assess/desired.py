@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
 
 from ansible_collections.katagpu.cluster.plugins.module_utils._errors import KatagpuError
@@ -37,6 +37,8 @@ class Desired:
     vfio_live: str = "auto"
     vfio_persistent: bool = True
     artifacts_dir: str = ""
+    kubelet_config: Mapping[str, Any] = field(default_factory=dict)
+    kubelet_confidential: bool = False
 
 
 def parse(given: Mapping[str, Any] | None, release: Mapping[str, Any]) -> Desired:
@@ -56,7 +58,8 @@ def parse(given: Mapping[str, Any] | None, release: Mapping[str, Any]) -> Desire
     for name, value in values.items():
         if name not in known:
             continue
-        problem, checked[name] = _check(name, known[name].default, value)
+        default = {} if known[name].default is MISSING else known[name].default
+        problem, checked[name] = _check(name, default, value)
         if problem:
             wrong.append(problem)
     if checked.get("vfio_persistent") is False and checked.get("vfio_live") == "never":
@@ -76,6 +79,9 @@ def _check(name: str, default: Any, value: Any) -> tuple[str, Any]:
         return (
             "" if good else f"{name} must be {' or '.join(_MEMBER_WORDS)} or a list of addresses, not {value!r}"
         ), value
+    if isinstance(default, Mapping):
+        good = isinstance(value, Mapping)
+        return ("" if good else f"{name} must be a mapping, not {value!r}"), dict(value) if good else {}
     if isinstance(default, bool):
         return ("" if isinstance(value, bool) else f"{name} must be true or false, not {value!r}"), value
     if isinstance(default, tuple) or name == "vfio_members":

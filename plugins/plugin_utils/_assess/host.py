@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess import iommu, node, platform, vfio
+from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess import iommu, kubelet, node, platform, vfio
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess.desired import parse
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess.verify_host import checks_of
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess.view import Answer, HostView
@@ -20,9 +20,10 @@ PHASES: Mapping[str, Callable[[HostView], Answer]] = {
     "identity": node.assess_identity,
     "host_iommu": iommu.assess,
     "host_vfio": vfio.assess,
+    "kubelet": kubelet.assess,
     "containerd": node.assess_containerd,
 }
-_PLANNING = ("host_iommu", "host_vfio")
+_PLANNING = ("host_iommu", "host_vfio", "kubelet")
 
 
 def assess(
@@ -40,6 +41,7 @@ def assess(
     findings = accept([finding for answer in answers.values() for finding in answer.findings], accepted or {})
     blocked = any(finding.stops for finding in findings)
     reasons = [reason for answer in answers.values() for reason in answer.reboot_reasons]
+    restart = answers["kubelet"].restart
     checks = checks_of(view) if verify else []
     shown = [finding.as_dict() for finding in findings]
     compact = _compact(view)
@@ -48,6 +50,8 @@ def assess(
         "blocked": blocked,
         "reboot_needed": bool(reasons),
         "reboot_reasons": reasons,
+        "restart_needed": bool(restart),
+        "restart": restart,
         "gpu_count": len(view.gpus),
         "messages": _messages(findings),
     }
@@ -68,6 +72,9 @@ def assess(
             "blocked": blocked,
             "reboot_needed": bool(reasons),
             "reboot_reasons": reasons,
+            "restart_needed": bool(restart),
+            "restart_reasons": restart.get("reasons", []),
+            "kubelet": answers["kubelet"].kept,
             "findings": shown,
             "checks": checks,
         },

@@ -9,8 +9,9 @@ from collections.abc import Iterable
 from fnmatch import fnmatch
 from typing import Any
 
-from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess import cdi
+from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess import cdi, kubelet
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess.view import HostView
+from ansible_collections.katagpu.cluster.plugins.plugin_utils._findings import BLOCK, INFO, WILL_BE_FIXED_BY
 
 PASSED = "passed"
 FAILED = "failed"
@@ -29,7 +30,8 @@ def check(id: str, node: str, title: str, problems: Iterable[str], evidence: str
 def checks_of(view: HostView) -> list[dict[str, Any]]:
     checks = [_boot(view), _arguments(view), _groups(view), _bound(view), _nodes(view), _drivers(view), _cdi(view)]
     # Only the Kata manager of the legacy stack writes them.
-    return checks + ([_artifacts(view)] if "artifacts" in view.release else [])
+    checks += [_artifacts(view)] if "artifacts" in view.release else []
+    return checks + ([_kubelet(view)] if view.release.get("kubelet") else [])
 
 
 def _accepted(view: HostView) -> list[str]:
@@ -124,6 +126,21 @@ def _cdi(view: HostView) -> dict[str, Any]:
         "; ".join(shown),
         "" if groups else "no GPU is on VFIO",
     )
+
+
+def _kubelet(view: HostView) -> dict[str, Any]:
+    """What is only a warning stays one; a host without a configuration to look at has nothing to check."""
+    answer = kubelet.assess(view)
+    problems = [
+        finding.fact.rstrip(".")
+        for finding in answer.findings
+        if (finding.state == WILL_BE_FIXED_BY and finding.severity != INFO)
+        or (finding.severity == BLOCK and not finding.acceptable)
+    ]
+    problems += answer.restart.get("reasons") or []
+    path = view.part("kubelet").get("config_path") or "arguments of the service"
+    skip = kubelet.NOTHING if any(finding.fact == kubelet.NOTHING for finding in answer.findings) else ""
+    return check("V10", view.node, "The kubelet runs with what the release needs", problems, f"read from {path}", skip)
 
 
 def _artifacts(view: HostView) -> dict[str, Any]:

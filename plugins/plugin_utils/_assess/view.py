@@ -48,11 +48,13 @@ class HostView:
 
 @dataclass
 class Answer:
-    """What one phase has to do, what it found, and why it needs a reboot."""
+    """What one phase has to do, what it found, why it needs a reboot or a restart, and what the record keeps of it."""
 
     plan: dict[str, Any] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
     reboot_reasons: list[str] = field(default_factory=list)
+    restart: dict[str, Any] = field(default_factory=dict)
+    kept: dict[str, Any] = field(default_factory=dict)
 
 
 _TEXT = re.compile(

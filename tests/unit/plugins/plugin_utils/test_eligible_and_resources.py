@@ -25,6 +25,7 @@ def test_who_is_eligible_and_why_not() -> None:
         "accepted": record(*accept([acceptable], {"B13": "lab"})),
         "blocked": record(BLOCKED),
         "reboot": record(reboot_needed=True),
+        "restart": record(restart_needed=True),
         "unread": {},
         "forgotten": {"katagpu_record": {}},
         "failed": record(),
@@ -39,6 +40,7 @@ def test_who_is_eligible_and_why_not() -> None:
     assert answer["refused"] == {
         "blocked": [BLOCKED.message()],
         "reboot": ["has a pending reboot"],
+        "restart": ["has a pending restart of the kubelet"],
         "unread": ["was not read in this run"],
         "forgotten": ["was not read in this run"],
         "failed": ["failed in this run"],

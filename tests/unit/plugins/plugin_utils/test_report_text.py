@@ -196,6 +196,20 @@ def test_a_reboot_is_announced_with_consent_and_something_to_do_without(
     assert bool(_report.failure(report)) is fails
 
 
+def test_a_restart_is_told_apart_and_a_reboot_makes_it_unnecessary() -> None:
+    restart = {"node": "a", "restart_needed": True, "restart_reasons": ["the kubelet has not read /f"]}
+    report = build(hosts=[restart], eligible={"all": [], "refused": {"a": ["has a pending restart of the kubelet"]}})
+    assert "a: restart of the kubelet pending (the kubelet has not read /f)." in section(
+        _report_text.text(report), "TO DO"
+    )
+    assert _report.failure(report) == "1 pending restarts of the kubelet" and report["result"] == "failed"
+    assert report["nodes"][0]["state"] == "needs restart"
+    text = _report_text.text(build(hosts=[restart], reboot_ok=True))
+    assert "a: drained restart of the kubelet (the kubelet has not read /f)." in section(text, "WILL BE DONE")
+    both = build(hosts=[{**restart, **REBOOT}], reboot_ok=True)
+    assert [item["what"] for item in both["reboots"]["nodes"]] == ["reboot"]
+
+
 def test_a_reboot_that_check_mode_went_on_from_is_announced() -> None:
     host = {**REBOOT, "reboot_needed": False, "reboot_planned": True}
     report = build(hosts=[host], reboot_ok=True, check_mode=True, eligible={"all": ["a"], "kata": ["a"]})
