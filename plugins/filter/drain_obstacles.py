@@ -55,6 +55,14 @@ options:
     description: Machine id of the controller.
     type: str
     default: ""
+  act:
+    description: What is to be done on the drained node. Anything but V(reboot) leaves the host itself running.
+    type: str
+    default: reboot
+  ends_api:
+    description: Whether an API server on the node ends with it.
+    type: bool
+    default: true
 """
 
 EXAMPLES = r"""

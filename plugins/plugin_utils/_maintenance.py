@@ -15,6 +15,8 @@ from ansible_collections.katagpu.cluster.plugins.plugin_utils._manifests import 
 ANNOTATION = "katagpu.io/maintenance"
 _CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
 
+REBOOT = "reboot"
+
 Object = Mapping[str, Any]
 
 
@@ -56,19 +58,28 @@ def drain_obstacles(
     delete_emptydir_data: bool = False,
     host_machine_id: str = "",
     controller_machine_id: str = "",
+    act: str = REBOOT,
+    ends_api: bool = True,
 ) -> list[str]:
-    """Why the node cannot be drained and rebooted, one text for each obstacle. An empty node is asked for its host only."""
+    """Why the node cannot be drained and rebooted, one text for each obstacle. An empty node is asked for its host only.
+
+    Another C(act) than a reboot leaves the host running, and may leave an API server on it running (C(ends_api)).
+    """
     obstacles = []
-    if host_machine_id and _same_machine(host_machine_id, controller_machine_id):
+    if act == REBOOT and host_machine_id and _same_machine(host_machine_id, controller_machine_id):
         obstacles.append(
             "Ansible runs on this very host, so the reboot would end the run. Fix: run the playbook from another machine."
         )
-    if _is_control_plane(node) and not any(
-        _is_ready(other) for other in control_planes if _is_control_plane(other) and _name(other) != _name(node)
+    if (
+        ends_api
+        and _is_control_plane(node)
+        and not any(
+            _is_ready(other) for other in control_planes if _is_control_plane(other) and _name(other) != _name(node)
+        )
     ):
         obstacles.append(
-            "it is the only control-plane node that is Ready, so the reboot would take the API away. "
-            "Fix: add control-plane nodes, bring the others back, or reboot this one by hand."
+            f"it is the only control-plane node that is Ready, so the {act} would take the API away. "
+            f"Fix: add control-plane nodes, bring the others back, or make the {act} by hand."
         )
     unfinished = set(undrained_pods(listed := list(pods)))
     evicted = sorted((pod for pod in listed if _name(pod) in unfinished), key=_name)

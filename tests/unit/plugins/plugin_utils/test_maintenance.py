@@ -192,3 +192,14 @@ def test_filters_are_the_functions(name: str) -> None:
     assert list(plugin.FilterModule().filters()) == [name] and f"name: {name}\n" in plugin.DOCUMENTATION
     options = {"boot_id": BOOT} if name == "begun_maintenance" else {}
     assert plugin.FilterModule().filters()[name]({}, **options) == getattr(_maintenance, name)({}, **options)
+
+
+def test_a_restart_leaves_the_host_and_most_api_servers_running() -> None:
+    machine_id = "728afaec4678466693b066679238be21"
+    one = {"control_planes": [node(labels=CONTROL_PLANE)], "host_machine_id": machine_id}
+    same = {**one, "controller_machine_id": machine_id}
+    target = node(labels=CONTROL_PLANE)
+    assert len(drain_obstacles(target, **same)) == 2
+    assert drain_obstacles(target, **same, act="restart of kubelet.service", ends_api=False) == []
+    (told,) = drain_obstacles(target, **same, act="restart of k3s.service")
+    assert "so the restart of k3s.service would take the API away" in told
