@@ -42,7 +42,7 @@ packages: ## Install the Debian packages that the lab needs (root or sudo)
 
 .PHONY: lab-up
 lab-up: setup packages ## Start the lab: control plane, stand-ins and MACHINES="a10 workstation"
-	@$(LAB) up --machines $(MACHINES)
+	@$(if $(filter 23.9,$(RELEASE)),KATAGPU_LAB_CONTAINERD=1.7.24) $(LAB) up --machines $(MACHINES)
 
 .PHONY: lab-down
 lab-down: setup ## Stop the lab and forget its machines (caches stay)

@@ -53,6 +53,9 @@ NODES = [f"kata-{machine}" for machine in MACHINES]
 @pytest.fixture(scope="module", autouse=True)
 def fresh_lab() -> Iterator[None]:
     lab.lab("down")
+    # The legacy stack is for containerd 1; nodes of the current one run containerd 2.
+    if RELEASE == "23.9":
+        os.environ["KATAGPU_LAB_CONTAINERD"] = "1.7.24"
     print(lab.lab("up", "--machines", *MACHINES))
     yield
     if not os.environ.get("KATAGPU_KEEP_LAB"):
@@ -71,6 +74,25 @@ def site(*arguments: str) -> lab.PlaybookRun:
 
 def boot_id(machine: str) -> str:
     return lab.guest(machine, "cat /proc/sys/kernel/random/boot_id").strip()
+
+
+@pytest.fixture(scope="module")
+def container_node() -> dict[str, object]:
+    """The container node before anything was done."""
+    return untouchable("container-1")
+
+
+def untouchable(node: str) -> dict[str, object]:
+    """What a restart of containerd, or a runtime that comes to a node, would change."""
+    found = lab.kubectl_json("get", "node", node)
+    ready = next(item for item in found["status"]["conditions"] if item["type"] == "Ready")
+    return {
+        "ready since": ready["lastTransitionTime"],
+        "runtime": found["status"]["nodeInfo"]["containerRuntimeVersion"],
+        "boot": found["status"]["nodeInfo"]["bootID"],
+        "handlers": [item["name"] for item in found["status"].get("runtimeHandlers", [])],
+        "kata": found["metadata"]["labels"].get("katacontainers.io/kata-runtime"),
+    }
 
 
 def report() -> dict[str, object]:
@@ -132,7 +154,7 @@ def test_check_mode_shows_a_plan_and_changes_nothing(boots: dict[str, str]) -> N
     assert lab.cluster_dump() == cluster_before
 
 
-def test_site_provisions(boots: dict[str, str]) -> None:
+def test_site_provisions(boots: dict[str, str], container_node: dict[str, object]) -> None:
     run = site()
     print(f"site.yml: {run.seconds:.0f} s")
     assert run.returncode == 0, run.output
@@ -144,6 +166,20 @@ def test_site_provisions(boots: dict[str, str]) -> None:
 def test_every_function_of_the_gpu_is_on_vfio(machine: str) -> None:
     listing = lab.guest(machine, "lspci -nnk -d 10de:")
     assert listing.count("Kernel driver in use: vfio-pci") == len(GPU[machine]), listing
+
+
+def test_containerd_of_the_container_node_was_not_restarted(container_node: dict[str, object]) -> None:
+    """kata-deploy and the CoCo operator restart it wherever they run."""
+    assert container_node["kata"] is None
+    assert untouchable("container-1") == container_node
+
+
+@pytest.mark.skipif(RELEASE == "23.9", reason="this release needs nothing of the kubelet")
+def test_the_kubelet_gives_a_virtual_machine_time_to_start() -> None:
+    for machine in MACHINES:
+        text = lab.guest(machine, "cat /var/lib/kubelet/config.yaml")
+        assert "runtimeRequestTimeout: 20m" in text and "runtimeRequestTimeout: 0s" not in text
+        assert "cgroupDriver: systemd" in text and "rotateCertificates: true" in text
 
 
 def test_the_runtime_classes_of_the_release_exist() -> None:

@@ -32,7 +32,7 @@ CONTAINER_NODE = "container-1"
 CONTAINER_ADDRESS = "127.0.0.21"
 GUEST_API = f"https://10.0.2.2:{server.API_PORT}"
 READY_SECONDS = 180.0
-CONTAINERD = "1.7.24"
+CONTAINERD = "2.2.1"
 
 UNIT = """\
 [Unit]
@@ -42,7 +42,7 @@ After=network-online.target
 
 [Service]
 WorkingDirectory=/opt/katalab
-ExecStart=/usr/bin/python3 -m node --config /etc/katalab/agent.json
+ExecStart=/usr/bin/python3 -m node --agent-config /etc/katalab/agent.json
 Restart=always
 RestartSec=2
 
@@ -50,13 +50,27 @@ RestartSec=2
 WantedBy=multi-user.target
 """
 
+# As kubeadm leaves it, in short. The agent does not read it; what the collection does with it is real.
+KUBELET_CONFIGURATION = """\
+apiVersion: kubelet.config.k8s.io/v1beta1
+kind: KubeletConfiguration
+authentication:
+  anonymous:
+    enabled: false
+cgroupDriver: systemd
+featureGates: {}
+runtimeRequestTimeout: 0s
+rotateCertificates: true
+"""
+
 # One connection: a trivial command costs about two seconds in an emulated guest. The archive comes on stdin.
 INSTALL = """\
-if [ "$(cat /etc/katalab/digest 2>/dev/null)" = {digest} ] && systemctl is-active -q katalab-agent; then
+if [ "$(cat /etc/katalab/digest 2>/dev/null)" = {digest} ] && systemctl is-active -q kubelet; then
   cat >/dev/null; echo unchanged
 else
   rm -rf /opt/katalab/node && tar -C / -xf - && systemctl daemon-reload && \
-  systemctl enable -q katalab-agent && systemctl restart katalab-agent && \
+  {{ [ -e /var/lib/kubelet/config.yaml ] || install -D -m 0644 /etc/katalab/kubelet.yaml /var/lib/kubelet/config.yaml; }} && \
+  systemctl enable -q kubelet && systemctl restart kubelet && \
   echo {digest} >/etc/katalab/digest && echo pushed
 fi
 """
@@ -161,7 +175,8 @@ def push_agent(machine: str, progress: Progress) -> bool:
     files = {f"opt/katalab/node/{name}": content for name, content in agent_files().items()}
     files.update({f"etc/katalab/{name}": data for name, data in credentials(profile.node, profile.address).items()})
     files["etc/katalab/agent.json"] = json.dumps(config, indent=1).encode()
-    files["etc/systemd/system/katalab-agent.service"] = UNIT.encode()
+    files["etc/systemd/system/kubelet.service"] = UNIT.encode()
+    files["etc/katalab/kubelet.yaml"] = KUBELET_CONFIGURATION.encode()
     before = renewal(profile.node)
     command = lifecycle.ssh_command(profile, [INSTALL.format(digest=digest_of(files))])
     result = subprocess.run(command, input=archive(files), capture_output=True, timeout=300, check=False)
@@ -248,7 +263,7 @@ def container_node_up(progress: Progress) -> None:
         before = renewal(CONTAINER_NODE)
         for file_name in ("agent.json", *credentials(CONTAINER_NODE, CONTAINER_ADDRESS)):
             pki.write_private(directory / file_name, files[file_name])
-        command = [sys.executable, "-m", "tests.lab.node", "--config", str(directory / "agent.json")]
+        command = [sys.executable, "-m", "tests.lab.node", "--agent-config", str(directory / "agent.json")]
         processes.start(name, command, digest=digest)
     wait_ready(CONTAINER_NODE, progress, before)
     progress(f"node {CONTAINER_NODE} | Ready (API only, no machine behind it)")

@@ -174,7 +174,7 @@ def test_agent_config_is_what_the_agent_reads(tmp_path: Path) -> None:
     assert Config.load(path).kubelet_version.startswith("v1.")
 
 
-@pytest.mark.parametrize(("told", "claimed"), [("", CONFIG.container_runtime_version), ("2.2.1", "containerd://2.2.1")])
+@pytest.mark.parametrize(("told", "claimed"), [("", "containerd://2.2.1"), ("1.7.24", "containerd://1.7.24")])
 def test_a_new_node_claims_the_container_runtime_it_is_told(
     monkeypatch: pytest.MonkeyPatch, told: str, claimed: str
 ) -> None:
