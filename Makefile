@@ -76,6 +76,10 @@ test: setup packages ## Everything: check, sanity, build, and the end-to-end run
 molecule: lab-up ## The molecule scenarios against the running lab
 	@$(STAGE) molecule
 
+.PHONY: bench
+bench: setup packages ## Compare speed and requests with the usual ways, on a control plane of its own (the lab must be down)
+	@KATAGPU_LAB_STATE=$(BUILD)/bench $(BIN)/python -m tests.bench
+
 .PHONY: build
 build: setup ## Build the collection tarball into .build/dist
 	@mkdir -p $(BUILD)/dist

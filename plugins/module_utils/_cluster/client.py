@@ -33,6 +33,8 @@ except ImportError:
 
 JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
+# The answer to a patch is the whole object, unless less is asked for; a Node lists all of its images.
+METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1," + JSON
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1," + JSON
 
 CONNECT_SECONDS = 5.0
@@ -82,7 +84,7 @@ class KubernetesApi:
         return self._call("GET", path, query, accept=accept, retries=2)
 
     def patch(self, path: str, body: Mapping[str, Any], content_type: str = MERGE_PATCH) -> Dict[str, Any]:
-        return self._call("PATCH", path, None, body, content_type)
+        return self._call("PATCH", path, None, body, content_type, accept=METADATA)
 
     def post(self, path: str, body: Mapping[str, Any]) -> Dict[str, Any]:
         return self._call("POST", path, None, body)
