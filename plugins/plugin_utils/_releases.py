@@ -116,6 +116,20 @@ _INSTALLABLE: dict[str, Any] = {
     },
     "readiness": {"cluster_policy": {"state": str, "reason": str}, "kata_labels?": dict},
     "artifacts?": {"dir": str, "classes": [str], "patterns": [str]},
+    # What nodes pull; charts, manifests and guest artifacts are named by the parts above.
+    "downloads": {
+        "listed_for": dict,
+        "images": [
+            {
+                "image": str,
+                "digest?": str,
+                "part": ("gpu_operator", "coco_operator", "kata_deploy"),
+                "values?": [str],
+                "nodes": ("all", "gpu", "kata", "container"),
+                "note?": str,
+            }
+        ],
+    },
     "uninstall": [str],
 }
 

@@ -34,6 +34,7 @@ def pins(entry: dict[str, Any]) -> set[str]:
     found |= {entry["runtime_classes"]["gpu"], *entry["runtime_classes"]["operator"]}
     found |= {operand["daemonset"] for operands in entry["operands"].values() for operand in operands}
     found |= {part["artifacts"]["url"] for part in (entry.get("kata_manager") or {}).get("classes", [])}
+    found |= {row["image"] for row in entry["downloads"]["images"]}
     return found
 
 
