@@ -104,7 +104,14 @@ _INSTALLABLE: dict[str, Any] = {
         "blacklist": [str],
     },
     "guest": {"overhead_mib": int},
-    "resource": {"prefix": str, "naming": ("model", "alias"), "container": str, "cdi_kind": str, "cdi_file": str},
+    "resource": {
+        "prefix": str,
+        "naming": ("model", "alias"),
+        "alias?": str,
+        "container": str,
+        "cdi_kind": str,
+        "cdi_file": str,
+    },
     "workload": {
         "name": str,
         "image": str,
