@@ -144,7 +144,7 @@ def test_it_is_small(tarball: Path) -> None:
     assert tarball.stat().st_size < 1_000_000
 
 
-@pytest.mark.parametrize("playbook", ["site", "preflight", "hosts", "cluster", "verify"])
+@pytest.mark.parametrize("playbook", ["site", "preflight", "hosts", "cluster", "verify", "artifacts"])
 def test_playbooks_run_by_full_name_from_an_empty_folder(installed: Path, tmp_path: Path, playbook: str) -> None:
     """From the installed path and the collections of the environment, and not from the checkout."""
     inventory = "kata_nodes:\n  hosts:\n    gpu-01.example.com:\ncontainer_nodes:\n  hosts:\n    gpu-02.example.com:\n"
