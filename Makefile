@@ -79,6 +79,7 @@ molecule: lab-up ## The molecule scenarios against the running lab
 .PHONY: bench
 bench: setup packages ## Compare speed and requests with the usual ways, on a control plane of its own (the lab must be down)
 	@KATAGPU_LAB_STATE=$(BUILD)/bench $(BIN)/python -m tests.bench
+
 .PHONY: docs
 docs: setup ## Write the release matrix of the documentation from the release data
 	@$(BIN)/python -m tests.docs.releases
