@@ -61,7 +61,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         try:
             release = release_of(arguments["release"], arguments["releases"])
             accepted = accepted_findings(arguments["accepted"])
-            refusal = _releases.refusal(release, _releases.load(arguments["releases"]))
+            # Consent is asked for before the run begins, see controller_check.
+            refusal = _releases.refusal(release, _releases.load(arguments["releases"]), consent=release["name"])
         except KatagpuError as error:
             return {**result, "failed": True, "msg": str(error)}
         if refusal:

@@ -21,6 +21,7 @@ ARGUMENTS: dict[str, Any] = {
     "container_nodes": {"type": "list", "elements": "str", "default": []},
     "release": {"type": "raw"},
     "releases": {"type": "dict", "default": {}},
+    "release_consent": {"type": "str"},
     "accepted": {"type": "raw"},
     "gpu_operator_values": {"type": "raw"},
     "gpu_operator_kata_manager": {"type": "raw"},
@@ -90,7 +91,7 @@ def _installed(name: str) -> bool:
 def _release(arguments: Mapping[str, Any]) -> tuple[dict[str, Any], list[Finding]]:
     try:
         release = release_of(arguments["release"], arguments["releases"])
-        refusal = _releases.refusal(release, _releases.load(arguments["releases"]))
+        refusal = _releases.refusal(release, _releases.load(arguments["releases"]), arguments["release_consent"])
     except KatagpuError as error:
         return {}, [Finding("release", BLOCK, str(error))]
     if not refusal:

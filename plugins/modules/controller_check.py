@@ -31,6 +31,9 @@ options:
     description: Changes of releases, or releases of your own, by name.
     type: dict
     default: {}
+  release_consent:
+    description: Value of C(katagpu_release_consent), the release that is installed although it is refused without consent.
+    type: str
   accepted:
     description: Findings that are accepted, each with C(id) and C(reason). Only findings that allow it are.
     type: raw

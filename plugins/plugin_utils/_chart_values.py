@@ -55,8 +55,8 @@ def _kata_manager(release: Mapping[str, Any], values: Mapping[str, Any], options
         return []
     return [
         _finding(
-            f"the Kata manager is asked for, and the release {release['name']} has none: its GPU Operator ignores kataManager.",
-            "Kata would be installed by kata-deploy alone, and the settings of the Kata manager would have no effect.",
+            f"the Kata manager is asked for, and the release {release['name']} installs Kata by kata-deploy.",
+            "From 26.7 on the GPU Operator ignores kataManager; before, both would write the configuration of containerd.",
             "remove gpu_operator_kata_manager and gpu_operator_values.kataManager; settings of the runtime go into"
             " kata_deploy_values. For the legacy stack set katagpu_release: '23.9'.",
         )

@@ -80,6 +80,21 @@ def cc_runtime_manifests(
     return result
 
 
+def replaced_images(manifests: Iterable[Mapping[str, Any]], images: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The manifests with images taken from elsewhere: C(images) maps a name without tag to another one."""
+    result = []
+    for manifest in manifests:
+        patched = copy.deepcopy(dict(manifest))
+        template = ((patched.get("spec") or {}).get("template") or {}).get("spec") or {}
+        for container in [*(template.get("initContainers") or []), *(template.get("containers") or [])]:
+            for name, other in images.items():
+                rest = str(container.get("image", "")).removeprefix(name)
+                if rest != container.get("image") and rest[:1] in ("", ":", "@"):
+                    container["image"] = other + rest
+        result.append(patched)
+    return result
+
+
 def kata_manager_values(options: Mapping[str, Any]) -> dict[str, Any]:
     """The block kataManager of the chart from the role's options; what is not given keeps the chart's default."""
     known = {*_KATA_MANAGER_KEYS, "artifacts_dir", "runtime_classes"}

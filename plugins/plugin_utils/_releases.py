@@ -25,7 +25,7 @@ _RANGE: dict[str, Any] = {"min": str, "max": str}
 _OPERAND: dict[str, Any] = {"daemonset": str, "enabled_by?": str, "deploy_label": str, "pod_selector": dict}
 _ALWAYS: dict[str, Any] = {
     "title": str,
-    "support": {"level": LEVELS, "note?": str},
+    "support": {"level": LEVELS, "note?": str, "consent?": bool},
     "kubernetes": _RANGE,
     "containerd": _RANGE,
     "fingerprint": {"gpu_operator_charts": [str]},
@@ -61,6 +61,7 @@ _INSTALLABLE: dict[str, Any] = {
         "runtime_ref": str,
         "deployment": str,
         "containers": int,
+        "images": dict,
         "service": str,
         "crd": str,
         "api_version": str,
@@ -100,6 +101,7 @@ _INSTALLABLE: dict[str, Any] = {
         "accepted_drivers": [str],
         "binds_classes": [str],
         "binds_members": ("none", "sole_consumer", "first_consumer"),
+        "at_stop": ("unbind", "nothing"),
         "modules": [str],
         "blacklist": [str],
     },
@@ -203,7 +205,7 @@ def default_name() -> str:
 
 def load(overrides: Mapping[str, Any] | None = None) -> dict[str, dict[str, Any]]:
     """All releases, those of the user merged in. A new one may start from another by C(based_on)."""
-    releases: dict[str, dict[str, Any]] = {name: dict(entry) for name, entry in _shipped()["releases"].items()}
+    releases = dict(_resolved())
     for raw_name, change in (overrides or {}).items():
         name = str(raw_name)
         if not isinstance(change, Mapping):
@@ -219,6 +221,18 @@ def load(overrides: Mapping[str, Any] | None = None) -> dict[str, dict[str, Any]
             raise KatagpuError(f"katagpu_releases: the release {name!r} cannot be used: {'; '.join(found)}.")
         releases[name] = entry
     return releases
+
+
+@lru_cache(maxsize=1)
+def _resolved() -> dict[str, dict[str, Any]]:
+    """What is shipped, with every entry written out. A base does not start from another."""
+    shipped = _shipped()["releases"]
+    return {
+        name: merge(
+            shipped.get(entry.get("based_on"), {}), {key: value for key, value in entry.items() if key != "based_on"}
+        )
+        for name, entry in shipped.items()
+    }
 
 
 def lookup(name: Any, overrides: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -237,18 +251,20 @@ def installable(releases: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return [name for name, entry in releases.items() if entry["support"]["level"] == INSTALL]
 
 
-def refusal(release: Mapping[str, Any], releases: Mapping[str, Mapping[str, Any]]) -> str:
-    """Why this release cannot be installed, or nothing."""
-    support = release["support"]
+def refusal(release: Mapping[str, Any], releases: Mapping[str, Mapping[str, Any]], consent: str | None = None) -> str:
+    """Why this release cannot be installed, or nothing. C(consent) is the release that the user has agreed to."""
+    support, name = release["support"], release["name"]
+    note = f" ({support['note'].rstrip('.')})" if support.get("note") else ""
     if support["level"] == INSTALL:
-        return ""
+        if not support.get("consent") or consent == name:
+            return ""
+        return f"The release {name} is installed only with consent{note}. If you mean it, set katagpu_release_consent: '{name}'."
     word = (
         "is recognised, but not installed"
         if support["level"] == "recognised_only"
         else "is planned, not installable yet"
     )
-    note = f" ({support['note'].rstrip('.')})" if support.get("note") else ""
     return (
-        f"The release {release['name']} {word} by this version of the collection{note}. "
+        f"The release {name} {word} by this version of the collection{note}. "
         f"Supported today: {', '.join(installable(releases))}."
     )

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from ansible_collections.katagpu.cluster.plugins.plugin_utils import _releases
 from tests.contract import product
 
 HEADER = (
@@ -39,7 +40,7 @@ def pins(entry: dict[str, Any]) -> set[str]:
 
 
 def all_pins() -> set[str]:
-    releases = product.load(RELEASES)["releases"].values()
+    releases = _releases.load().values()
     return {pin for entry in releases if entry["support"]["level"] == "install" for pin in pins(entry)}
 
 

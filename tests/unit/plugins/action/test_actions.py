@@ -24,7 +24,7 @@ PYTHON = {"ansible_connection": "local", "ansible_python_interpreter": sys.execu
 def tasks(tree: Path, folder: Path) -> list[dict[str, Any]]:
     release = {"release": "23.9"}
     wrong = {
-        "release": "26.3",
+        "release": "25.10",
         "kata_nodes": [],
         "tools": ["no-such-tool"],
         "vfio_owner": "nobody",
@@ -34,7 +34,7 @@ def tasks(tree: Path, folder: Path) -> list[dict[str, Any]]:
         {"katagpu.cluster.controller_check": {**release, "kata_nodes": ["gpu-01"], "tools": [], "fail": False}},
         {"katagpu.cluster.controller_check": wrong, "ignore_errors": True},
         {"katagpu.cluster.cluster_info": {**release, "kubeconfig": str(folder / "none"), "nodes": {"gpu-01": {}}}},
-        {"katagpu.cluster.cluster_info": {"release": "26.3", "kubeconfig": str(folder / "none")}},
+        {"katagpu.cluster.cluster_info": {"release": "25.10", "kubeconfig": str(folder / "none")}},
         {"katagpu.cluster.host_info": {**release, "root": str(tree), "node": "gpu-01", "verify": True}},
         {"katagpu.cluster.host_info": {**release, "desired": {"nonsense": 1}}, "ignore_errors": True},
         {"katagpu.cluster.cdi_info": {"root": str(tree), "required": True}},

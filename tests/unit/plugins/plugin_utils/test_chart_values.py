@@ -25,8 +25,8 @@ def test_what_the_releases_set_themselves_is_right(release: dict[str, Any]) -> N
 @pytest.mark.parametrize(
     ("release", "values", "kata_manager", "part"),
     [
-        (CURRENT, {"kataManager": {"enabled": True}}, None, "its GPU Operator ignores kataManager"),
-        (CURRENT, {}, {"artifacts_dir": "/opt/x"}, "its GPU Operator ignores kataManager"),
+        (CURRENT, {"kataManager": {"enabled": True}}, None, "installs Kata by kata-deploy"),
+        (CURRENT, {}, {"artifacts_dir": "/opt/x"}, "installs Kata by kata-deploy"),
         (LEGACY, {"sandboxWorkloads": {"mode": "kata"}}, None, "the chart of the release 23.9 has no such key"),
         (CURRENT, {"sandboxWorkloads": {"mode": "kubevirt"}}, None, "The operator would deploy other operands"),
         (CURRENT, {"sandboxWorkloads": {"mode": "katas"}}, None, "set one of kubevirt, kata"),

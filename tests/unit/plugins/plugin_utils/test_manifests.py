@@ -84,6 +84,23 @@ class TestCcRuntime:
             manifests.cc_runtime_manifests(self.UPSTREAM[:1], {"ours": "yes"})
 
 
+class TestImages:
+    def test_names_are_replaced_and_tags_are_kept(self) -> None:
+        containers = [
+            {"image": "a.io/x/proxy:v1"},
+            {"image": "a.io/x/proxy-other:v1"},
+            {"image": "a.io/x/proxy@sha256:0"},
+        ]
+        given = [
+            {"kind": "Deployment", "spec": {"template": {"spec": {"containers": containers}}}},
+            {"kind": "Namespace"},
+        ]
+        found = manifests.replaced_images(given, {"a.io/x/proxy": "b.io/proxy"})
+        images = [entry["image"] for entry in found[0]["spec"]["template"]["spec"]["containers"]]
+        assert images == ["b.io/proxy:v1", "a.io/x/proxy-other:v1", "b.io/proxy@sha256:0"]
+        assert containers[0]["image"] == "a.io/x/proxy:v1", "the input was changed"
+
+
 class TestKataManager:
     def test_nothing_given_leaves_the_chart_alone(self) -> None:
         assert manifests.kata_manager_values({}) == {}

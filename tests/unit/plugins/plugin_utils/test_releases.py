@@ -23,15 +23,31 @@ def test_the_default_exists() -> None:
 
 def test_only_what_is_complete_can_be_installed() -> None:
     releases = _releases.load()
-    assert _releases.installable(releases) == ["26.7", "23.9"]
-    refusal = _releases.refusal(_releases.lookup("26.3"), releases)
-    assert "26.3 is planned" in refusal
-    assert "Supported today: 26.7, 23.9" in refusal
-    assert "recognised" in _releases.refusal(_releases.lookup("25.10"), releases)
+    assert _releases.installable(releases) == ["26.7", "26.3", "25.3", "23.9"]
+    refusal = _releases.refusal(_releases.lookup("25.10"), releases)
+    assert "25.10 is recognised, but not installed" in refusal
+    assert "Supported today: 26.7, 26.3, 25.3, 23.9" in refusal
+    planned = _releases.lookup("25.10", {"25.10": {"support": {"level": "planned"}}})
+    assert "25.10 is planned" in _releases.refusal(planned, releases)
+
+
+def test_a_release_that_nobody_validated_needs_consent() -> None:
+    releases, legacy = _releases.load(), _releases.lookup("25.3")
+    assert "set katagpu_release_consent: '25.3'" in _releases.refusal(legacy, releases)
+    assert "katagpu_release_consent" in _releases.refusal(legacy, releases, "23.9")
+    assert _releases.refusal(legacy, releases, "25.3") == ""
+    assert _releases.refusal(_releases.lookup("26.3"), releases) == ""
+
+
+def test_shipped_entries_that_start_from_another_are_written_out() -> None:
+    current, other = _releases.lookup("26.7"), _releases.lookup("26.3")
+    assert "based_on" not in other and other["operands"] == current["operands"]
+    assert other["gpu_operator"]["chart_version"] == "v26.3.3" and other["vfio"]["at_stop"] == "nothing"
+    assert _releases.lookup("25.3")["runtime_classes"]["gpu"] == "kata-nvidia-gpu"
 
 
 def test_unknown_releases_are_refused_with_the_known_ones() -> None:
-    with pytest.raises(KatagpuError, match=r"'23.8' is unknown. Installable: 26.7, 23.9"):
+    with pytest.raises(KatagpuError, match=r"'23.8' is unknown. Installable: 26.7, 26.3, 25.3, 23.9"):
         _releases.lookup("23.8")
 
 

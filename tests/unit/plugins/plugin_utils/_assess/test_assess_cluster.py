@@ -427,6 +427,10 @@ def test_a_second_node_feature_discovery_is_refused() -> None:
 CURRENT = _releases.lookup("26.7")
 
 
+def current_node(name: str, labels: Mapping[str, str] | None = None, **more: Any) -> dict[str, Any]:
+    return node(name, labels, runtime="containerd://2.2.1", **more)
+
+
 def ask_current(answering: FakeApi, **given: Any) -> dict[str, Any]:
     return inform(answering, CURRENT, {"nodes": NAMED, **given}, {})
 
@@ -446,15 +450,19 @@ def test_another_major_version_of_containerd_cannot_be_accepted() -> None:
 
 
 def test_a_confidential_mode_that_somebody_set_is_not_switched_off() -> None:
-    cluster = api(node("a"), node("b", {"nvidia.com/cc.mode": "on"}), version="v1.35.0")
+    cluster = api(node("a"), current_node("b", {"nvidia.com/cc.mode": "on"}), version="v1.35.0")
     answer = ask_current(cluster)
     assert ids(answer) == ["cc_mode"] and answer["summary"]["blocked_nodes"] == ["b"]
     note = {"katagpu.io/owned-labels": '["nvidia.com/cc.mode"]'}
     assert (
-        ids(ask_current(api(node("a"), node("b", {"nvidia.com/cc.mode": "on"}, annotations=note), version="v1.35.0")))
+        ids(
+            ask_current(
+                api(node("a"), current_node("b", {"nvidia.com/cc.mode": "on"}, annotations=note), version="v1.35.0")
+            )
+        )
         == []
     )
-    assert ids(ask_current(api(node("a"), node("b", {"nvidia.com/cc.mode": "off"}), version="v1.35.0"))) == []
+    assert ids(ask_current(api(node("a"), current_node("b", {"nvidia.com/cc.mode": "off"}), version="v1.35.0"))) == []
 
 
 @pytest.mark.parametrize(
@@ -462,7 +470,7 @@ def test_a_confidential_mode_that_somebody_set_is_not_switched_off() -> None:
     [("26Gi", []), ("27262976Ki", []), ("27262975Ki", ["guest_memory"]), ("16Gi", ["guest_memory"]), ("", [])],
 )
 def test_a_gpu_pod_and_the_overhead_of_its_class_have_to_fit(memory: str, found: list[str]) -> None:
-    cluster = api(node("a"), node("b", allocatable={"memory": memory}), version="v1.35.0")
+    cluster = api(node("a"), current_node("b", allocatable={"memory": memory}), version="v1.35.0")
     assert ids(ask_current(cluster, workload_memory_mib=16384)) == found
     assert ids(ask_current(cluster)) == []
 
