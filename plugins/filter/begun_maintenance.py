@@ -15,9 +15,9 @@ version_added: 1.0.0
 author:
   - katagpu contributors (@katagpu)
 description:
-  - The mark of an interrupted run stays on a cordoned node, because it knows who cordoned it.
+  - The mark of an interrupted run stays on a cordoned node, because it knows who cordoned it. Boot id and reasons become those of this run.
   - On a schedulable node, or without a mark, it is made anew from the Node object.
-positional: _input, boot_id
+positional: _input, boot_id, reasons
 options:
   _input:
     description: The Node object.
@@ -27,6 +27,11 @@ options:
     description: Boot id of the host before the reboot.
     type: str
     required: true
+  reasons:
+    description: Why the host is rebooted, so that no later run reboots it for the same in vain.
+    type: list
+    elements: str
+    default: []
 """
 
 EXAMPLES = r"""
@@ -38,7 +43,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: C(boot_id), C(cordoned_by_us), C(gpus) and C(heartbeat).
+  description: C(boot_id), C(reasons), C(cordoned_by_us), C(gpus) and C(heartbeat).
   type: dict
 """
 

@@ -63,6 +63,15 @@ options:
     description: Whether an API server on the node ends with it.
     type: bool
     default: true
+  host_boot_id:
+    description: Boot id of the host.
+    type: str
+    default: ""
+  reboot_reasons:
+    description: Why the host is to be rebooted. One for which an unfinished maintenance has rebooted it before is an obstacle.
+    type: list
+    elements: str
+    default: []
 """
 
 EXAMPLES = r"""

@@ -82,6 +82,13 @@ class HostRoot:
         except OSError:
             return None
 
+    def modified(self, absolute: str) -> Optional[float]:
+        """When the content was last written, in seconds since the epoch."""
+        try:
+            return os.stat(self.path(absolute)).st_mtime
+        except OSError:
+            return None
+
     def write_atomic(self, absolute: str, text: str, mode: int = 0o644) -> None:
         """Writes beside the target and renames; an existing file keeps its mode and owner."""
         target = self.path(absolute)

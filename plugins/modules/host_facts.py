@@ -57,7 +57,8 @@ facts:
       type: int
       sample: 1
     platform:
-      description: Boot id, machine id, host name, kernel, architecture, distribution, virtualization hints and Python.
+      description: Boot id and time, age of what takes effect at a boot, machine id, host name, kernel, architecture, distribution,
+        virtualization hints and Python.
       type: dict
     pci:
       description: The functions as M(katagpu.cluster.pci_info) returns them, and the groups with their members.

@@ -30,18 +30,19 @@ def maintenance_mark(node: Object) -> dict[str, Any]:
     return found if isinstance(found, dict) and isinstance(found.get("cordoned_by_us"), bool) else {}
 
 
-def begun_maintenance(node: Object, boot_id: str) -> dict[str, Any]:
-    """The mark that the node must carry before it is cordoned.
+def begun_maintenance(node: Object, boot_id: str, reasons: Iterable[str] = ()) -> dict[str, Any]:
+    """The mark that the node must carry before it is cordoned; C(reasons) are those of the reboot.
 
     A mark on a cordoned node is that of an interrupted run, which knew who cordoned it. On a schedulable node it is
     stale: whoever uncordoned the node ended that maintenance, and it is we who cordon it now.
     """
-    cordoned = bool((node.get("spec") or {}).get("unschedulable"))
+    cordoned = _is_cordoned(node)
     mark = maintenance_mark(node)
+    this_boot = {"boot_id": boot_id, "reasons": list(reasons)}
     if mark and cordoned:
-        return mark
+        return {**mark, **this_boot}
     return {
-        "boot_id": boot_id,
+        **this_boot,
         "cordoned_by_us": not cordoned,
         "gpus": sum(passthrough_gpus((node.get("status") or {}).get("allocatable") or {}).values()),
         # By the node's own clock, so that the controller's does not matter.
@@ -60,6 +61,8 @@ def drain_obstacles(
     controller_machine_id: str = "",
     act: str = REBOOT,
     ends_api: bool = True,
+    host_boot_id: str = "",
+    reboot_reasons: Iterable[str] = (),
 ) -> list[str]:
     """Why the node cannot be drained and rebooted, one text for each obstacle. An empty node is asked for its host only.
 
@@ -69,6 +72,13 @@ def drain_obstacles(
     if act == REBOOT and host_machine_id and _same_machine(host_machine_id, controller_machine_id):
         obstacles.append(
             "Ansible runs on this very host, so the reboot would end the run. Fix: run the playbook from another machine."
+        )
+    mark = maintenance_mark(node) if _is_cordoned(node) else {}
+    again = [reason for reason in reboot_reasons if reason in (mark.get("reasons") or ())]
+    if again and mark.get("boot_id") not in (None, "", host_boot_id):
+        obstacles.append(
+            f"it was rebooted for this before, which did not help: {'; '.join(again)}. "
+            "Fix: find out why, and reboot it by hand or uncordon it to have it drained and rebooted once more."
         )
     if (
         ends_api
@@ -165,6 +175,10 @@ def _has_emptydir(pod: Object) -> bool:
 
 def _is_control_plane(node: Object) -> bool:
     return _CONTROL_PLANE in ((node.get("metadata") or {}).get("labels") or {})
+
+
+def _is_cordoned(node: Object) -> bool:
+    return bool((node.get("spec") or {}).get("unschedulable"))
 
 
 def _is_ready(found: Object) -> bool:

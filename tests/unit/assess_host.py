@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,8 @@ def machine(
 
 def read(description: Mapping[str, Any], root: Path) -> dict[str, Any]:
     machines.build(dict(description), root)
+    for path, seconds in description.get("modified", {}).items():
+        os.utime(root / path.lstrip("/"), (seconds, seconds))
     return collect(HostRoot(str(root)), Request(artifacts_dirs=(ARTIFACTS,)))
 
 

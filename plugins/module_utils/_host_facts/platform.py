@@ -6,10 +6,16 @@
 from __future__ import annotations
 
 import platform
-from typing import Any, Dict
+import re
+from typing import Any, Dict, Optional
 
+from ansible_collections.katagpu.cluster.plugins.module_utils._boot.facts import GRUB_CFG
+from ansible_collections.katagpu.cluster.plugins.module_utils._modules.plan import BLACKLIST_PATH
 from ansible_collections.katagpu.cluster.plugins.module_utils._root import HostRoot
+from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.rules import RULES
 
+# What takes effect at a boot: whether this boot has read it is told by its age.
+_TAKES_EFFECT_AT_BOOT = (*GRUB_CFG, BLACKLIST_PATH, RULES)
 _OS_RELEASE = ("id", "id_like", "version_id", "pretty_name")
 _PRODUCT = "/sys/class/dmi/id/product_name"
 _VENDOR = "/sys/class/dmi/id/sys_vendor"
@@ -31,6 +37,8 @@ _HYPERVISORS = (
 def read_platform(root: HostRoot) -> Dict[str, Any]:
     return {
         "boot_id": root.read_line("/proc/sys/kernel/random/boot_id"),
+        "boot_time": _boot_time(root),
+        "modified": {path: age for path in _TAKES_EFFECT_AT_BOOT for age in [root.modified(path)] if age is not None},
         "machine_id": root.read_line("/etc/machine-id"),
         "hostname": root.read_line("/proc/sys/kernel/hostname") or root.read_line("/etc/hostname"),
         "kernel": root.read_line("/proc/sys/kernel/osrelease"),
@@ -40,6 +48,11 @@ def read_platform(root: HostRoot) -> Dict[str, Any]:
         "virtualization": read_virtualization(root),
         "python": platform.python_version(),
     }
+
+
+def _boot_time(root: HostRoot) -> Optional[int]:
+    match = re.search(r"^btime (\d+)$", root.read("/proc/stat") or "", re.MULTILINE)
+    return int(match.group(1)) if match else None
 
 
 def parse_os_release(text: str) -> Dict[str, str]:

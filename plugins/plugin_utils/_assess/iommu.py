@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ansible_collections.katagpu.cluster.plugins.module_utils._boot import tokens, wishes
 from ansible_collections.katagpu.cluster.plugins.module_utils._boot.plan import plan as plan_boot
 from ansible_collections.katagpu.cluster.plugins.module_utils._errors import KatagpuError
 from ansible_collections.katagpu.cluster.plugins.module_utils._iommu.diagnose import ACTIVE, OFF_IN_KERNEL, diagnose
+from ansible_collections.katagpu.cluster.plugins.module_utils._modules.plan import BLACKLIST_PATH
 from ansible_collections.katagpu.cluster.plugins.module_utils._modules.plan import plan as plan_modules
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess.view import Answer, HostView, refused
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._findings import (
@@ -23,6 +25,8 @@ from ansible_collections.katagpu.cluster.plugins.plugin_utils._findings import (
 
 PHASE = "host_iommu"
 REBOOT = "the reboot"
+_IN_VAIN = "The host was booted with this configuration, so another reboot would not change it."
+_FIND_ENTRY = "find out what was booted instead (kexec, another boot entry, the network), correct it, and reboot the host by hand."
 
 
 def assess(view: HostView) -> Answer:
@@ -38,19 +42,22 @@ def assess(view: HostView) -> Answer:
         view.desired.kernel_arguments_present or view.desired.kernel_arguments_absent
     )
     cmdline = _kernel_arguments(view, answer, present, absent, needed)
-    _judge(view, answer, state)
+    in_vain = _in_vain(view, answer, cmdline)
+    _judge(view, answer, state, in_vain)
     _modules(view, answer)
+    loaded = _loaded_drivers(view, answer, bool(cmdline.get("reboot_required")) and not in_vain)
+    asked = _missing_arguments(view) if cmdline.get("reboot_required") else []
+    if asked and in_vain and state["state"] == ACTIVE:
+        _not_booted(view, answer, f"the running kernel does not have these arguments as asked for: {' '.join(asked)}.")
     if any(finding.stops for finding in answer.findings):
         return answer
     if state["state"] != ACTIVE:
         answer.reboot_reasons.append("the IOMMU is off in the running kernel")
-    elif state["reboot_would_help"]:
+    elif state["reboot_would_help"] and not in_vain:
         answer.reboot_reasons.append("interrupt remapping is off in the running kernel")
-    loaded = sorted(set(view.desired.blacklist) & set(view.part("modules").get("loaded") or []))
     if loaded:
         answer.reboot_reasons.append(f"the driver {', '.join(loaded)} is loaded")
-    asked = [*view.desired.kernel_arguments_present, *view.desired.kernel_arguments_absent]
-    if asked and cmdline.get("reboot_required") and not answer.reboot_reasons:
+    if asked and not answer.reboot_reasons:
         answer.reboot_reasons.append("kernel arguments that were asked for are not in the running kernel")
     if answer.plan or answer.reboot_reasons:
         answer.plan["reboot"] = bool(answer.reboot_reasons)
@@ -91,7 +98,52 @@ def _kernel_arguments(
     return planned
 
 
-def _judge(view: HostView, answer: Answer, state: Mapping[str, Any]) -> None:
+def _in_vain(view: HostView, answer: Answer, cmdline: Mapping[str, Any]) -> bool:
+    """Whether all boot entries were as wanted when this boot began, and its kernel is not."""
+    entries = view.part("boot").get("generated") or {}
+    return bool(cmdline.get("reboot_required")) and "kernel_cmdline" not in answer.plan and view.predates_boot(*entries)
+
+
+def _missing_arguments(view: HostView) -> list[str]:
+    """Those that the user asks for, without what the planner adds."""
+    asked = wishes.read(view.desired.kernel_arguments_present, view.desired.kernel_arguments_absent)
+    missing, unwanted = asked.problems(tokens.parse(str(view.part("boot").get("running") or "")))
+    return [*missing, *unwanted]
+
+
+def _not_booted(view: HostView, answer: Answer, fact: str) -> None:
+    entries = sorted(view.part("boot").get("generated") or {})
+    answer.findings.append(
+        view.finding("B16", BLOCK, fact, consequence=_IN_VAIN, fix=_FIND_ENTRY, evidence=("/proc/cmdline", *entries))
+    )
+
+
+def _loaded_drivers(view: HostView, answer: Answer, arguments_to_come: bool) -> list[str]:
+    """Blacklisted drivers that are loaded and that a reboot would keep out."""
+    modules = view.part("modules")
+    loaded = sorted(set(view.desired.blacklist) & set(modules.get("loaded") or []))
+    running = tokens.parse(str(view.part("boot").get("running") or ""))
+    written = BLACKLIST_PATH not in [item["path"] for item in answer.plan.get("files") or []]
+    only_file = written and not arguments_to_come and view.predates_boot(BLACKLIST_PATH)
+    failed = [
+        name for name in loaded if only_file or tokens.carries(running, tokens.token(f"modprobe.blacklist={name}"))
+    ]
+    if failed:
+        answer.findings.append(
+            view.finding(
+                "B02",
+                BLOCK,
+                f"the driver {', '.join(failed)} is loaded, and this boot was to keep it out.",
+                consequence=_IN_VAIN,
+                fix="find what loads it (an initramfs that has it and was not rebuilt, /etc/modules, a service),"
+                " correct that, and unload it or reboot the host by hand.",
+                evidence=("/proc/modules", "/proc/cmdline", BLACKLIST_PATH),
+            )
+        )
+    return [name for name in loaded if name not in failed]
+
+
+def _judge(view: HostView, answer: Answer, state: Mapping[str, Any], in_vain: bool) -> None:
     causes = list(zip(state["causes"], state["reasons"], strict=True))
     evidence = ("/sys/kernel/iommu_groups", "/sys/firmware/acpi/tables", "/proc/cmdline")
     fixable = state["state"] in (ACTIVE, OFF_IN_KERNEL) and state["reboot_would_help"]
@@ -102,7 +154,10 @@ def _judge(view: HostView, answer: Answer, state: Mapping[str, Any]) -> None:
             more["consequence"] = "Groups look isolated and are not."
         elif first:
             more["consequence"] = "Without IOMMU groups no GPU can be passed through."
-        if fixable and cause in ("A01", "A04", "A12"):
+        if fixable and in_vain and cause in ("A01", "A04"):
+            _not_booted(view, answer, reason)
+            continue
+        if fixable and not in_vain and cause in ("A01", "A04", "A12"):
             more.update(state=WILL_BE_FIXED_BY, by=f"{PHASE} and a reboot")
         else:
             more["fix"] = " ".join(state["remedies"])
@@ -118,7 +173,7 @@ def _judge(view: HostView, answer: Answer, state: Mapping[str, Any]) -> None:
                 by=PHASE,
             )
         )
-    if state["state"] == ACTIVE or not fixable:
+    if state["state"] == ACTIVE or not fixable or in_vain:
         return
     for gpu in view.gpus:
         answer.findings.append(

@@ -12,11 +12,13 @@ from ansible_collections.katagpu.cluster.plugins.module_utils._pci.device import
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.model import (
     IDLE,
     NEVER,
+    Binding,
     Refusal,
     VfioDesired,
     VfioPlan,
 )
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.plan import plan
+from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.rules import RULES
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess.desired import HOST
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess.view import Answer, HostView
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._findings import BLOCK, WARN, WILL_BE_FIXED_BY, Finding
@@ -183,6 +185,10 @@ def _bindings(view: HostView, answer: Answer) -> None:
         return
     if not (planned.writes or planned.live_steps or planned.reboot_required):
         return
+    if planned.reboot_required and not planned.writes and view.predates_boot(RULES):
+        # The boot that was to bind them has been, so the next one would not either.
+        answer.findings += [_not_bound(view, binding) for binding in planned.bindings if binding.when == "boot"]
+        return
     if planned.changed:
         answer.plan = {
             **options,
@@ -251,6 +257,20 @@ def _finding(view: HostView, refusal: Refusal) -> Finding:
         fix=refusal.fix,
         evidence=(refusal.evidence,),
         device=refusal.address,
+    )
+
+
+def _not_bound(view: HostView, binding: Binding) -> Finding:
+    return view.finding(
+        "B08",
+        BLOCK,
+        f"{binding.address} of IOMMU group {binding.group} is on {binding.before or 'no driver'}, and this boot was to bind it to"
+        f" {binding.after}.",
+        consequence="The group is not viable, and another reboot would not change that.",
+        fix="find what else binds it (driverctl list-overrides, another udev rule, a service), correct that, and bind it on the"
+        " drained node with host_vfio_live: idle or reboot the host by hand.",
+        device=binding.address,
+        evidence=(RULES, f"/sys/bus/pci/devices/{binding.address}/driver"),
     )
 
 

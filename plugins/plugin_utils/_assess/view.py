@@ -42,6 +42,12 @@ class HostView:
     def iommu_active(self) -> bool:
         return any(device.iommu_group is not None for device in self.devices)
 
+    def predates_boot(self, *paths: str) -> bool:
+        """Whether this boot has read these files as they are now; false where that is not known."""
+        facts = self.part("platform")
+        started, modified = facts.get("boot_time"), facts.get("modified") or {}
+        return bool(paths) and started is not None and all(modified.get(path, started) < started for path in paths)
+
     def finding(self, id: str, severity: str, fact: str, **more: Any) -> Finding:
         return Finding(id=id, severity=severity, fact=fact, node=self.node, **more)
 

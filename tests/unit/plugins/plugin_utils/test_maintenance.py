@@ -64,7 +64,7 @@ def test_a_schedulable_node_is_cordoned_by_us() -> None:
     found = begun_maintenance(
         node(allocatable={"nvidia.com/GA102GL_A10": "2", "nvidia.com/gpu": "9", "cpu": "8"}), BOOT
     )
-    assert found == {"boot_id": BOOT, "cordoned_by_us": True, "gpus": 2, "heartbeat": BEAT}
+    assert found == {"boot_id": BOOT, "reasons": [], "cordoned_by_us": True, "gpus": 2, "heartbeat": BEAT}
 
 
 def test_an_admins_cordon_is_not_ours() -> None:
@@ -74,7 +74,23 @@ def test_an_admins_cordon_is_not_ours() -> None:
 @pytest.mark.parametrize("ours", [True, False])
 def test_an_interrupted_run_knows_who_cordoned(ours: bool) -> None:
     mark = {"boot_id": BOOT, "cordoned_by_us": ours, "gpus": 1, "heartbeat": BEAT}
-    assert begun_maintenance(node(cordoned=True, mark=mark), LATER) == mark
+    begun = begun_maintenance(node(cordoned=True, mark=mark), LATER, ["x"])
+    assert begun == {**mark, "boot_id": LATER, "reasons": ["x"]}
+
+
+@pytest.mark.parametrize(
+    ("cordoned", "boot_id", "reason", "stops"),
+    [
+        (True, LATER, "the IOMMU is off", True),
+        (True, LATER, "0000:65:00.1 will be bound at boot", False),
+        (True, BOOT, "the IOMMU is off", False),
+        (False, LATER, "the IOMMU is off", False),
+    ],
+)
+def test_nothing_is_rebooted_twice_for_one_thing(cordoned: bool, boot_id: str, reason: str, stops: bool) -> None:
+    mark = begun_maintenance(node(), BOOT, ["the IOMMU is off"])
+    target = node(cordoned=cordoned, mark=mark)
+    assert bool(drain_obstacles(target, host_boot_id=boot_id, reboot_reasons=[reason])) is stops
 
 
 def test_a_mark_on_a_schedulable_node_is_stale() -> None:

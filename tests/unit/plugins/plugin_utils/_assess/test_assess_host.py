@@ -10,6 +10,11 @@ import pytest
 
 from ansible_collections.katagpu.cluster.plugins.module_utils._errors import KatagpuError
 from ansible_collections.katagpu.cluster.plugins.plugin_utils import _releases
+from ansible_collections.katagpu.cluster.plugins.module_utils._pci.sysfs import read_devices
+from ansible_collections.katagpu.cluster.plugins.module_utils._root import HostRoot
+from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.facts import read_facts as read_vfio
+from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.model import VfioDesired
+from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.plan import plan as plan_vfio
 from tests.unit.assess_host import ARTIFACTS, AUDIO, GPU, RELEASE, audio, bmc_display, gpu, ids, judge, machine
 
 READY = "quiet intel_iommu=on modprobe.blacklist=nouveau"
@@ -232,11 +237,6 @@ def test_a_missing_module_is_a_block(tmp_path: Path) -> None:
 
 
 def test_an_unknown_boot_loader_blocks_only_where_the_iommu_needs_it(tmp_path: Path) -> None:
-    def without_grub(description: dict[str, Any]) -> dict[str, Any]:
-        for path in [path for path in description["files"] if "grub" in path]:
-            del description["files"][path]
-        return description
-
     off = judge(without_grub(machine(gpu(), arguments="quiet")), tmp_path / "a")
     assert off["summary"]["blocked"]
     on = machine(gpu(group="12", driver="vfio-pci"), arguments="quiet", loaded=LOADED, files=OURS)
@@ -342,3 +342,99 @@ def test_missing_artifacts_are_seen(tmp_path: Path) -> None:
         del description["files"][path]
     checks = judge(description, tmp_path, verify=True)["checks"]
     assert ["*.initrd" in item["evidence"] for item in checks if item["result"] == "failed"] == [True]
+
+
+# With the first every file is older than the boot, with the second every file is younger.
+READ_BY_THIS_BOOT = {"/proc/stat": "cpu 1\nbtime 4102444800\n"}
+WRITTEN_SINCE = {"/proc/stat": "cpu 1\nbtime 1000000000\n"}
+
+
+def booted_otherwise(clock: dict[str, str], **more: Any) -> dict[str, Any]:
+    """All boot entries are as wanted, and the kernel that runs was started without the arguments."""
+    description = ready(gpu(), files={**clock, **more.pop("files", {})}, **more)
+    description["files"]["/proc/cmdline"] = "BOOT_IMAGE=/boot/vmlinuz root=/dev/sda1 ro quiet\n"
+    return description
+
+
+def test_a_reboot_that_did_not_turn_the_iommu_on_is_not_made_again(tmp_path: Path) -> None:
+    pending = judge(booted_otherwise(WRITTEN_SINCE), tmp_path / "a")
+    assert pending["summary"]["reboot_needed"] and ids(pending) == []
+    done = judge(booted_otherwise(READ_BY_THIS_BOOT), tmp_path / "b")
+    assert ids(done) == ["B16"]
+    assert not done["summary"]["reboot_needed"]
+    assert "/boot/grub/grub.cfg" in done["summary"]["messages"][0]
+
+
+def test_nor_for_arguments_that_were_asked_for(tmp_path: Path) -> None:
+    def without_pt(clock: dict[str, str]) -> dict[str, Any]:
+        description = machine(
+            gpu(group="12", driver="vfio-pci"), arguments=f"{READY} iommu=pt", loaded=LOADED, files={**OURS, **clock}
+        )
+        description["files"]["/proc/cmdline"] = f"ro {READY}\n"
+        return description
+
+    wish = {"kernel_arguments_present": ["iommu=pt"]}
+    pending = judge(without_pt(WRITTEN_SINCE), tmp_path / "a", desired=wish)
+    assert pending["summary"]["reboot_reasons"] == [
+        "kernel arguments that were asked for are not in the running kernel"
+    ]
+    done = judge(without_pt(READ_BY_THIS_BOOT), tmp_path / "b", desired=wish)
+    assert ids(done) == ["B16"] and not done["summary"]["reboot_needed"]
+
+
+def test_an_argument_that_nobody_asked_for_is_no_reason_to_reboot(tmp_path: Path) -> None:
+    """Our blacklist is not in the running kernel, which has what was asked for and no nouveau."""
+    files = {**OURS, **WRITTEN_SINCE, "/proc/cmdline": "ro quiet intel_iommu=on iommu=pt\n"}
+    description = machine(gpu(group="12", driver="vfio-pci"), arguments=f"{READY} iommu=pt", loaded=LOADED, files=files)
+    answer = judge(description, tmp_path, desired={"kernel_arguments_present": ["iommu=pt"]})
+    assert answer["summary"]["reboot_reasons"] == [] and ids(answer) == []
+
+
+def loading_nouveau(**more: Any) -> dict[str, Any]:
+    return machine(gpu(group="12"), loaded=(*LOADED, "nouveau"), **more)
+
+
+def without_grub(description: dict[str, Any]) -> dict[str, Any]:
+    for path in [path for path in description["files"] if "grub" in path]:
+        del description["files"][path]
+    return description
+
+
+def test_a_driver_that_this_boot_was_to_keep_out_needs_no_reboot(tmp_path: Path) -> None:
+    answer = judge(loading_nouveau(arguments=READY, files=OURS), tmp_path / "a")
+    assert ids(answer) == ["B02"] and not answer["summary"]["reboot_needed"]
+    # Where the loader is not edited, the file is all there is.
+    plain = {"arguments": "quiet intel_iommu=on"}
+    for name, clock, found in (("b", READ_BY_THIS_BOOT, ["B02"]), ("c", WRITTEN_SINCE, [])):
+        answer = judge(without_grub(loading_nouveau(files={**OURS, **clock}, **plain)), tmp_path / name)
+        assert ids(answer) == found
+        assert answer["summary"]["reboot_needed"] is not bool(found)
+
+
+def test_a_driver_that_the_next_boot_keeps_out_needs_one(tmp_path: Path) -> None:
+    """The file is as old as the boot and was not enough; the argument has been configured since."""
+    description = loading_nouveau(arguments=READY, files={**OURS, **READ_BY_THIS_BOOT})
+    description["files"]["/proc/cmdline"] = "ro quiet intel_iommu=on\n"
+    description["modified"] = {"/boot/grub/grub.cfg": 4102444900}
+    answer = judge(description, tmp_path)
+    assert ids(answer) == [] and answer["summary"]["reboot_reasons"] == ["the driver nouveau is loaded"]
+
+
+def test_a_binding_that_this_boot_did_not_bring_needs_no_reboot(tmp_path: Path) -> None:
+    def prepared(**files: str) -> dict[str, Any]:
+        return ready(gpu(group="12", driver="vfio-pci"), audio(group="12"), files=files)
+
+    first = judge(prepared(), tmp_path / "a", cluster_node=LABELLED)
+    assert first["summary"]["reboot_needed"]
+    facts = HostRoot(str(tmp_path / "a"))
+    devices = read_devices(facts)
+    binding = VfioDesired(addresses=(AUDIO,), foreign_owner=(GPU,), live="never")
+    writes = plan_vfio(devices, read_vfio(facts), binding).writes
+    files = {path: text for path, text in writes.items() if text}
+    pending = judge(prepared(**files, **WRITTEN_SINCE), tmp_path / "b", cluster_node=LABELLED)
+    assert pending["summary"]["reboot_needed"] and ids(pending) == []
+    done = judge(prepared(**files, **READ_BY_THIS_BOOT), tmp_path / "c", cluster_node=LABELLED)
+    assert ids(done) == ["B08"] and not done["summary"]["reboot_needed"]
+    assert AUDIO in done["summary"]["messages"][0] and "snd_hda_intel" in done["summary"]["messages"][0]
+    live = judge(prepared(**files, **READ_BY_THIS_BOOT), tmp_path / "d", cluster_node=UNLABELLED)
+    assert live["plan"]["host_vfio"]["live"] == "idle" and ids(live) == []
