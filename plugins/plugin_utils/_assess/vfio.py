@@ -12,6 +12,7 @@ from ansible_collections.katagpu.cluster.plugins.module_utils._pci.device import
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.model import (
     IDLE,
     NEVER,
+    REFUSE,
     Binding,
     Refusal,
     VfioDesired,
@@ -172,12 +173,15 @@ def _bindings(view: HostView, answer: Answer) -> None:
         wanted = VfioDesired(addresses=gpus, members=members, driver=_driver(view), live=NEVER)
         names = list(gpus)
     else:
-        siblings = tuple(device.address for device in left_behind(view))
+        # Of these only what the judgement took by the rule of the members; pci-stub spoils no group and stays.
+        chosen = {binding.address for binding in judged.bindings if binding.before != "pci-stub"}
+        siblings = tuple(device.address for device in left_behind(view) if device.address in chosen)
         if not siblings:
             return
         owned = (*gpus, *taken_along(view))
-        options = {"addresses": list(siblings), "members": _option(members), "foreign_owner": list(owned)}
-        wanted = VfioDesired(addresses=siblings, members=members, driver=_driver(view), foreign_owner=owned, live=NEVER)
+        # The list is complete, so nothing more is to be taken along.
+        options = {"addresses": list(siblings), "members": REFUSE, "foreign_owner": list(owned)}
+        wanted = VfioDesired(addresses=siblings, members=REFUSE, driver=_driver(view), foreign_owner=owned, live=NEVER)
         names = list(siblings)
     live, planned = _live(view, wanted)
     if planned.refusals:

@@ -15,6 +15,7 @@ from ansible_collections.katagpu.cluster.plugins.module_utils._root import HostR
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.facts import read_facts as read_vfio
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.model import VfioDesired
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.plan import plan as plan_vfio
+from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.run import desired_from
 from tests.unit.assess_host import ARTIFACTS, AUDIO, GPU, RELEASE, audio, bmc_display, gpu, ids, judge, machine
 
 READY = "quiet intel_iommu=on modprobe.blacklist=nouveau"
@@ -438,3 +439,36 @@ def test_a_binding_that_this_boot_did_not_bring_needs_no_reboot(tmp_path: Path) 
     assert AUDIO in done["summary"]["messages"][0] and "snd_hda_intel" in done["summary"]["messages"][0]
     live = judge(prepared(**files, **READ_BY_THIS_BOOT), tmp_path / "d", cluster_node=UNLABELLED)
     assert live["plan"]["host_vfio"]["live"] == "idle" and ids(live) == []
+
+
+def neighbour(**more: Any) -> dict[str, Any]:
+    return {"address": "0000:66:00.0", "class": "030000", "vendor": "1002", "device": "73bf", "group": "12", **more}
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        audio(group="12", driver="pci-stub"),
+        neighbour(driver="vfio-pci"),
+        {**neighbour(driver=None), "class": "060100", "vendor": "8086"},
+    ],
+    ids=["pci-stub", "somebody's card on vfio-pci", "bridge without driver"],
+)
+def test_what_does_not_spoil_a_group_is_left_alone(tmp_path: Path, member: dict[str, Any]) -> None:
+    answer = judge(ready(gpu(group="12", driver="vfio-pci"), member), tmp_path, cluster_node=LABELLED)
+    assert answer["plan"]["host_vfio"] == {} and answer["findings"] == []
+    assert not answer["summary"]["reboot_needed"]
+
+
+def test_only_what_may_be_taken_is_bound(tmp_path: Path) -> None:
+    """Beside a function that has to be bound, one on pci-stub and a card of somebody else stay as they are."""
+    usb = audio(address="0000:65:00.2", **{"class": "0c0330"}, group="12", driver="pci-stub")
+    description = ready(
+        gpu(group="12", driver="vfio-pci"), audio(group="12"), usb, neighbour(driver="vfio-pci"), bmc_display()
+    )
+    plan = judge(description, tmp_path, cluster_node=LABELLED)["plan"]["host_vfio"]
+    assert plan["addresses"] == [AUDIO] and plan["members"] == "refuse"
+    root = HostRoot(str(tmp_path))
+    options = {key: plan[key] for key in ("addresses", "members", "foreign_owner", "live")}
+    applied = plan_vfio(read_devices(root), read_vfio(root), desired_from(options))
+    assert [binding.address for binding in applied.bindings] == [AUDIO] and not applied.refusals
