@@ -94,6 +94,10 @@ facts:
         mdev:
           description: PCI address to its mediated devices.
           type: dict
+        noiommu:
+          description: Groups that vfio made for devices without an IOMMU. They isolate nothing.
+          type: list
+          elements: str
         vfio_nodes:
           description: Names below C(/dev/vfio).
           type: list

@@ -20,12 +20,13 @@ def compact_pci(facts: Mapping[str, Any]) -> Dict[str, Any]:
 
 
 def compact_iommu(facts: Mapping[str, Any], relevant: Iterable[str]) -> Dict[str, Any]:
-    """All groups stay with their members; type and reserved regions only of the groups that matter."""
+    """All groups stay with name and members, for vfio's groups without an IOMMU are known by name; type and reserved regions only of the groups that matter."""
     wanted = set(relevant)
     groups = {}
     for name, group in (facts.get("groups") or {}).items():
         members = group.get("devices") or []
-        groups[name] = group if wanted.intersection(members) else {"devices": members}
+        named = {"name": group["name"]} if group.get("name") else {}
+        groups[name] = group if wanted.intersection(members) else {"devices": members, **named}
     return {**facts, "groups": groups}
 
 

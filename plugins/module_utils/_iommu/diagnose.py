@@ -9,6 +9,7 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tup
 
 from ansible_collections.katagpu.cluster.plugins.module_utils._boot import tokens
 from ansible_collections.katagpu.cluster.plugins.module_utils._iommu import remapping
+from ansible_collections.katagpu.cluster.plugins.module_utils._iommu.facts import NO_IOMMU
 
 ACTIVE = "active"
 OFF_IN_KERNEL = "off_in_kernel"
@@ -63,7 +64,7 @@ def diagnose(facts: Mapping[str, Any]) -> Dict[str, Any]:
 def real_groups(facts: Mapping[str, Any]) -> List[str]:
     """Groups that an IOMMU made; vfio's mode without an IOMMU makes some of its own, which isolate nothing."""
     groups: Mapping[str, Any] = facts.get("groups") or {}
-    return [name for name, group in groups.items() if group.get("name") != "vfio-noiommu"]
+    return [name for name, group in groups.items() if group.get("name") != NO_IOMMU]
 
 
 def _active(facts: Mapping[str, Any], line: tokens.CommandLine, remapped: Optional[bool]) -> _Verdict:

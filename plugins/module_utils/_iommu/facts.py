@@ -14,6 +14,8 @@ from ansible_collections.katagpu.cluster.plugins.module_utils._root import HostR
 ACPI_TABLES = "/sys/firmware/acpi/tables"
 GROUPS = "/sys/kernel/iommu_groups"
 UNITS = "/sys/class/iommu"
+# The name of a group that vfio made for a device without an IOMMU; it isolates nothing.
+NO_IOMMU = "vfio-noiommu"
 
 _TABLES = ("DMAR", "IVRS", "IORT", "VIOT")
 _FLAGS = ("vmx", "svm", "hypervisor", "smx", "sev", "sev_es", "sev_snp", "tdx_host_platform", "lm")

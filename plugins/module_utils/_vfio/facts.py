@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from typing import Any, Callable, Dict, Iterable, List, Optional
 
+from ansible_collections.katagpu.cluster.plugins.module_utils._iommu.facts import NO_IOMMU
 from ansible_collections.katagpu.cluster.plugins.module_utils._root import HostRoot
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.drivers import read_drivers
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.holders import Stat, read_holders, stat_number
@@ -35,6 +36,9 @@ def read_facts(
         "looked_up": looked_up,
         "sriov": _sriov(root),
         "mdev": _mdev(root),
+        "noiommu": [
+            name for name in root.list(IOMMU_GROUPS) if root.read_line(f"{IOMMU_GROUPS}/{name}/name") == NO_IOMMU
+        ],
         "vfio_nodes": root.list("/dev/vfio"),
         "drivers": read_drivers(root),
         "nvidia_version": _nvidia_version(root),

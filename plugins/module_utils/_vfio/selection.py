@@ -69,10 +69,11 @@ def _whole_groups(
 ) -> Selection:
     taken = {device.address: device for device in targets}
     foreign: Dict[str, PciDevice] = {}
+    unreal = {None, *(facts.get("noiommu") or ())}
     for device in targets:
-        if device.iommu_group is None:
+        if device.iommu_group in unreal:
             refusals.append(_no_group(device, devices))
-    for group in _ordered({device.iommu_group for device in targets if device.iommu_group is not None}):
+    for group in _ordered({device.iommu_group for device in targets if device.iommu_group is not None} - unreal):
         members = [device for device in devices if device.iommu_group == group and not _is_fabric(device)]
         wanted = [device for device in targets if device.iommu_group == group]
         for member in members:
@@ -194,11 +195,15 @@ def _bridge(device: PciDevice) -> Refusal:
 
 def _no_group(device: PciDevice, devices: Sequence[PciDevice]) -> Refusal:
     working = any(other.iommu_group is not None for other in devices)
+    if device.iommu_group is not None:
+        reason = f"has no IOMMU group: {device.iommu_group} was made by vfio without an IOMMU and isolates nothing."
+    else:
+        reason = "has no IOMMU group" + ("." if working else ", and neither has any other device.")
     return Refusal(
         "A01",
         device.address,
         None,
-        f"{named(device)} has no IOMMU group" + ("." if working else ", and neither has any other device."),
+        f"{named(device)} {reason}",
         "What shares memory access with it is unknown, so it cannot be bound to VFIO.",
         "see katagpu.cluster.iommu_info for whether the kernel or the firmware has the IOMMU switched off.",
         f"{PCI_DEVICES}/{device.address}/iommu_group",

@@ -61,7 +61,7 @@ def _arguments(view: HostView) -> dict[str, Any]:
 
 
 def _groups(view: HostView) -> dict[str, Any]:
-    problems = [f"GPU {gpu.address} has no IOMMU group" for gpu in view.gpus if gpu.iommu_group is None]
+    problems = [f"GPU {gpu.address} has no IOMMU group" for gpu in view.gpus if gpu.iommu_group not in view.real_groups]
     if not view.gpus:
         problems = ["there is no NVIDIA GPU"]
     evidence = ", ".join(f"{gpu.address} in group {gpu.iommu_group}" for gpu in view.gpus)

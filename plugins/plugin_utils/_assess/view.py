@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from ansible_collections.katagpu.cluster.plugins.module_utils._iommu.diagnose import real_groups
 from ansible_collections.katagpu.cluster.plugins.module_utils._pci.device import PciDevice
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess.desired import Desired
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._findings import Finding
@@ -39,8 +40,12 @@ class HostView:
         return [device for device in self.devices if device.is_nvidia_gpu]
 
     @cached_property
+    def real_groups(self) -> frozenset[str]:
+        return frozenset(real_groups(self.part("iommu")))
+
+    @property
     def iommu_active(self) -> bool:
-        return any(device.iommu_group is not None for device in self.devices)
+        return bool(self.real_groups)
 
     def predates_boot(self, *paths: str) -> bool:
         """Whether this boot has read these files as they are now; false where that is not known."""

@@ -472,3 +472,32 @@ def test_only_what_may_be_taken_is_bound(tmp_path: Path) -> None:
     options = {key: plan[key] for key in ("addresses", "members", "foreign_owner", "live")}
     applied = plan_vfio(read_devices(root), read_vfio(root), desired_from(options))
     assert [binding.address for binding in applied.bindings] == [AUDIO] and not applied.refusals
+
+
+NO_IOMMU = {f"/sys/kernel/iommu_groups/{group}/name": "vfio-noiommu\n" for group in ("0", "12")}
+DPDK = {
+    "address": "0000:02:00.0",
+    "class": "020000",
+    "vendor": "8086",
+    "device": "1592",
+    "driver": "vfio-pci",
+    "group": "0",
+}
+
+
+def test_groups_without_an_iommu_are_none(tmp_path: Path) -> None:
+    off = machine(gpu(), DPDK, arguments="quiet", loaded=LOADED, files={**OURS, **NO_IOMMU})
+    answer = judge(off, tmp_path / "a")
+    assert answer["plan"]["host_iommu"]["kernel_cmdline"]["present"][0] == "intel_iommu=on"
+    assert ids(answer) == [] and answer["facts"]["iommu_active"] is False
+    bound = machine(
+        gpu(group="12", driver="vfio-pci"), audio(group="12"), arguments="quiet", files={**OURS, **NO_IOMMU}
+    )
+    answer = judge(bound, tmp_path / "b", cluster_node=UNLABELLED, verify=True)
+    assert answer["plan"]["host_vfio"] == {} and results(answer)["V3"] == "failed"
+
+
+def test_nor_where_other_devices_have_real_ones(tmp_path: Path) -> None:
+    files = {"/sys/kernel/iommu_groups/12/name": "vfio-noiommu\n"}
+    answer = judge(ready(gpu(group="12", driver="vfio-pci"), bmc_display(group="1"), files=files), tmp_path)
+    assert ids(answer) == ["A01"] and "isolates nothing" in answer["summary"]["messages"][0]
