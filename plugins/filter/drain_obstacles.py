@@ -72,6 +72,10 @@ options:
     type: list
     elements: str
     default: []
+  cordoned_ok:
+    description: Whether a node that somebody else has cordoned may be drained and rebooted.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""

@@ -63,6 +63,7 @@ def drain_obstacles(
     ends_api: bool = True,
     host_boot_id: str = "",
     reboot_reasons: Iterable[str] = (),
+    cordoned_ok: bool = False,
 ) -> list[str]:
     """Why the node cannot be drained and rebooted, one text for each obstacle. An empty node is asked for its host only.
 
@@ -74,6 +75,11 @@ def drain_obstacles(
             "Ansible runs on this very host, so the reboot would end the run. Fix: run the playbook from another machine."
         )
     mark = maintenance_mark(node) if _is_cordoned(node) else {}
+    if _is_cordoned(node) and not mark and not cordoned_ok:
+        obstacles.append(
+            "somebody else has cordoned it and may be working on it. "
+            "Fix: uncordon it, or set node_maintenance_cordoned_ok to true to have it drained all the same."
+        )
     again = [reason for reason in reboot_reasons if reason in (mark.get("reasons") or ())]
     if again and mark.get("boot_id") not in (None, "", host_boot_id):
         obstacles.append(

@@ -93,6 +93,15 @@ def test_nothing_is_rebooted_twice_for_one_thing(cordoned: bool, boot_id: str, r
     assert bool(drain_obstacles(target, host_boot_id=boot_id, reboot_reasons=[reason])) is stops
 
 
+def test_a_node_that_somebody_else_cordoned_is_left_to_them() -> None:
+    (found,) = drain_obstacles(node(cordoned=True))
+    assert "somebody else has cordoned it" in found and "node_maintenance_cordoned_ok" in found
+    assert drain_obstacles(node(cordoned=True), cordoned_ok=True) == []
+    for ours in (True, False):
+        assert drain_obstacles(node(cordoned=True, mark={"boot_id": BOOT, "cordoned_by_us": ours})) == []
+
+
+
 def test_a_mark_on_a_schedulable_node_is_stale() -> None:
     stale = {"boot_id": BOOT, "cordoned_by_us": False, "gpus": 7}
     found = begun_maintenance(node(mark=stale), LATER)
