@@ -16,7 +16,8 @@ author:
   - katagpu contributors (@katagpu)
 description:
   - Names pods without an owner, pods with C(emptyDir) volumes, disruption budgets that allow nothing, the only control-plane
-    node that is Ready, and a host that is the controller itself.
+    node that is Ready, a host that is the controller itself, a Node that is another machine than the host, a cordon of somebody
+    else, and an unfinished maintenance that has rebooted the host for the same reason.
   - Finished pods, pods of DaemonSets and mirrors of static pods are no obstacles.
 positional: _input, pods, budgets, control_planes
 options:
@@ -76,6 +77,10 @@ options:
     description: Whether a node that somebody else has cordoned may be drained and rebooted.
     type: bool
     default: false
+  controller_boot_id:
+    description: Boot id of the kernel under the controller, which is that of the host where the controller is a container on it.
+    type: str
+    default: ""
 """
 
 EXAMPLES = r"""

@@ -64,15 +64,24 @@ def drain_obstacles(
     host_boot_id: str = "",
     reboot_reasons: Iterable[str] = (),
     cordoned_ok: bool = False,
+    controller_boot_id: str = "",
 ) -> list[str]:
     """Why the node cannot be drained and rebooted, one text for each obstacle. An empty node is asked for its host only.
 
     Another C(act) than a reboot leaves the host running, and may leave an API server on it running (C(ends_api)).
     """
     obstacles = []
-    if act == REBOOT and host_machine_id and _same_machine(host_machine_id, controller_machine_id):
+    # A container has a machine id of its own and the boot id of its host, clones of one image have the same machine id.
+    here = _same(host_machine_id, controller_machine_id) or _same(host_boot_id, controller_boot_id)
+    if act == REBOOT and here:
         obstacles.append(
             "Ansible runs on this very host, so the reboot would end the run. Fix: run the playbook from another machine."
+        )
+    reported = str(((node.get("status") or {}).get("nodeInfo") or {}).get("bootID") or "")
+    if reported and host_boot_id and not _same(reported, host_boot_id):
+        obstacles.append(
+            f"the Node reports the boot {reported} and the host runs {host_boot_id}, so they are different machines, or the "
+            "kubelet has not reported since the last boot. Fix: correct katagpu_node_name or ansible_host, or start the kubelet."
         )
     mark = maintenance_mark(node) if _is_cordoned(node) else {}
     if _is_cordoned(node) and not mark and not cordoned_ok:
@@ -196,9 +205,10 @@ def _condition(found: Object, kind: str) -> Object:
     return next((item for item in conditions if item.get("type") == kind), {})
 
 
-def _same_machine(one: str, other: str) -> bool:
+def _same(one: str, other: str) -> bool:
+    """Whether two ids are known and the same, however they are written."""
     plain = [text.replace("-", "").strip().lower() for text in (one, other)]
-    return plain[0] == plain[1]
+    return bool(plain[0]) and plain[0] == plain[1]
 
 
 def _name(found: Object) -> str:

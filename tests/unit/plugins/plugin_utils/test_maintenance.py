@@ -101,6 +101,22 @@ def test_a_node_that_somebody_else_cordoned_is_left_to_them() -> None:
         assert drain_obstacles(node(cordoned=True, mark={"boot_id": BOOT, "cordoned_by_us": ours})) == []
 
 
+def test_a_node_with_another_boot_is_another_machine() -> None:
+    target = node()
+    target["status"]["nodeInfo"] = {"bootID": BOOT}
+    assert drain_obstacles(target, host_boot_id=BOOT.upper()) == []
+    (found,) = drain_obstacles(target, host_boot_id=LATER)
+    assert BOOT in found and LATER in found
+    assert drain_obstacles({}, host_boot_id=LATER) == []
+
+
+def test_a_controller_in_a_container_on_the_host_is_seen() -> None:
+    """It has a machine id of its own, and the boot id of its kernel."""
+    given = {"host_machine_id": "abc", "controller_machine_id": "def", "host_boot_id": BOOT}
+    assert drain_obstacles({}, **given, controller_boot_id=LATER) == []
+    (found,) = drain_obstacles({}, **given, controller_boot_id=f"{BOOT}\n")
+    assert "very host" in found
+
 
 def test_a_mark_on_a_schedulable_node_is_stale() -> None:
     stale = {"boot_id": BOOT, "cordoned_by_us": False, "gpus": 7}
