@@ -22,6 +22,8 @@ WANTED = (
     "kvm_amd",
 )
 _DRIVERS = ("nouveau", "nvidia", "nvidia_drm", "nvidia_uvm", "nvidiafb", "vmw_vsock_vmci_transport")
+# Debian gives the modules of its driver packages names of their own.
+_HOST_DRIVER = re.compile(r"nvidia(_(current|tesla|legacy)(_\d\w*)?)?(_open)?$")
 _LARGE = 4 * 1024 * 1024
 
 
@@ -47,6 +49,7 @@ def read_facts(root: HostRoot, names: Iterable[str] = ()) -> Dict[str, Any]:
             name: name in loaded or name in known_builtin or (loadable is not None and name in loadable)
             for name in asked
         },
+        "host_drivers": sorted(name for name in {*(builtin or ()), *(loadable or ())} if _HOST_DRIVER.match(name)),
         "modprobe_d": _texts(root, ("/usr/lib/modprobe.d", "/lib/modprobe.d", "/run/modprobe.d", "/etc/modprobe.d")),
         "modules_load_d": {
             **_texts(root, ("/usr/lib/modules-load.d", "/run/modules-load.d", "/etc/modules-load.d")),

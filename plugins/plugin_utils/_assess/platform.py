@@ -5,8 +5,13 @@
 
 from __future__ import annotations
 
+import re
+
+from ansible_collections.katagpu.cluster.plugins.module_utils._boot import tokens
+from ansible_collections.katagpu.cluster.plugins.module_utils._modules.facts import module_name
+from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.drivers import is_vfio
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess.view import Answer, HostView
-from ansible_collections.katagpu.cluster.plugins.plugin_utils._findings import BLOCK
+from ansible_collections.katagpu.cluster.plugins.plugin_utils._findings import BLOCK, WARN
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
@@ -69,6 +74,7 @@ def _host_driver(view: HostView, answer: Answer) -> None:
     loaded = "nvidia" in (view.part("modules").get("loaded") or [])
     version = view.part("vfio").get("nvidia_version")
     if not loaded and not version:
+        _installed_driver(view, answer)
         return
     text = f"the NVIDIA host driver {version or ''}".rstrip()
     answer.findings.append(
@@ -79,5 +85,33 @@ def _host_driver(view: HostView, answer: Answer) -> None:
             consequence="The operator's driver manager stops at a host driver, so no GPU of this node would be bound.",
             fix="remove the driver packages (or blacklist nvidia), then reboot the host.",
             evidence=("/proc/modules", "/proc/driver/nvidia/version"),
+        )
+    )
+
+
+def _installed_driver(view: HostView, answer: Answer) -> None:
+    """Nouveau may have come first at this boot; it is kept out of the next one, and this driver is not."""
+    modules = view.part("modules")
+    texts = "\n".join((modules.get("modprobe_d") or {}).values())
+    running = tokens.parse(str(view.part("boot").get("running") or ""))
+    kept_out = {
+        module_name(name) for name in (*view.desired.blacklist, *re.findall(r"(?m)^\s*blacklist\s+(\S+)", texts))
+    }
+    free = [
+        name
+        for name in modules.get("host_drivers") or []
+        if name not in kept_out and not tokens.carries(running, tokens.token(f"modprobe.blacklist={name}"))
+    ]
+    if not free:
+        return
+    names = ", ".join(free)
+    answer.findings.append(
+        view.finding(
+            "B04",
+            WARN if all(is_vfio(gpu.driver) for gpu in view.gpus) else BLOCK,
+            f"an NVIDIA host driver is installed ({names}) and nothing keeps it out at the next boot.",
+            consequence="The operator's driver manager stops at a host driver, so no GPU of this node would be bound.",
+            fix=f"remove the driver packages, or name {names} in host_iommu_blacklist beside those of the release.",
+            evidence=(f"/lib/modules/{modules.get('kernel_release')}/modules.dep", "/etc/modprobe.d"),
         )
     )

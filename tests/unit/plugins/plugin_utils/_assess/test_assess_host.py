@@ -501,3 +501,33 @@ def test_nor_where_other_devices_have_real_ones(tmp_path: Path) -> None:
     files = {"/sys/kernel/iommu_groups/12/name": "vfio-noiommu\n"}
     answer = judge(ready(gpu(group="12", driver="vfio-pci"), bmc_display(group="1"), files=files), tmp_path)
     assert ids(answer) == ["A01"] and "isolates nothing" in answer["summary"]["messages"][0]
+
+
+def with_driver(name: str, description: dict[str, Any]) -> dict[str, Any]:
+    path = next(path for path in description["files"] if path.endswith("modules.dep"))
+    description["files"][path] += f"updates/dkms/{name}.ko.xz:\n"
+    return description
+
+
+@pytest.mark.parametrize("name", ["nvidia", "nvidia-current", "nvidia-tesla-470"])
+def test_a_host_driver_is_seen_before_it_is_loaded(tmp_path: Path, name: str) -> None:
+    """After the reboot that keeps nouveau out it would take the GPU."""
+    fresh = with_driver(name, machine(gpu(), arguments="quiet", loaded=("nouveau",)))
+    answer = judge(fresh, tmp_path / "a")
+    assert ids(answer) == ["B04"] and name.replace("-", "_") in answer["summary"]["messages"][0]
+    kept_out = judge(fresh, tmp_path / "b", desired={"blacklist": ["nouveau", name]})
+    assert ids(kept_out) == [] and kept_out["summary"]["reboot_needed"]
+    fresh["files"]["/etc/modprobe.d/site.conf"] = f"# ours\nblacklist  {name}\n"
+    assert ids(judge(fresh, tmp_path / "c")) == []
+
+
+def test_a_host_driver_that_has_no_gpu_now_is_a_warning(tmp_path: Path) -> None:
+    answer = judge(with_driver("nvidia", ready(gpu(group="12", driver="vfio-pci"))), tmp_path, cluster_node=LABELLED)
+    assert ids(answer) == [] and ids(answer, severity="warn") == ["B04"]
+
+
+def test_other_modules_of_the_vendor_are_no_host_driver(tmp_path: Path) -> None:
+    description = ready(gpu(group="12", driver="vfio-pci"))
+    for name in ("nvidiafb", "nvidia-wmi-ec-backlight", "nvidia-vgpu-vfio"):
+        with_driver(name, description)
+    assert judge(description, tmp_path, cluster_node=LABELLED)["findings"] == []
