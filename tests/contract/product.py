@@ -150,4 +150,6 @@ def finding_ids() -> set[str]:
                 name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
                 if name in ("Finding", "finding", "Refusal"):
                     found.add(str(node.args[0].value))
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "refused":
+                found |= {str(part.value) for part in node.args[2:3] if isinstance(part, ast.Constant)}
     return found

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ansible_collections.katagpu.cluster.plugins.module_utils._errors import KatagpuError
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess import iommu, kubelet, node, platform, vfio
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess.desired import parse
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess.verify_host import checks_of
-from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess.view import Answer, HostView
-from ansible_collections.katagpu.cluster.plugins.plugin_utils._findings import Finding, accept
+from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess.view import Answer, HostView, refused
+from ansible_collections.katagpu.cluster.plugins.plugin_utils._findings import BLOCK, Finding, accept
 
 # A phase with a plan is named as the role that applies it.
 PHASES: Mapping[str, Callable[[HostView], Answer]] = {
@@ -37,7 +38,7 @@ def assess(
 ) -> dict[str, Any]:
     """The plain result of C(host_info)."""
     view = HostView(facts, parse(desired, release), release, node_name, cluster_node)
-    answers = {name: phase(view) for name, phase in PHASES.items()}
+    answers = {name: _answer(phase, view) for name, phase in PHASES.items()}
     findings = accept([finding for answer in answers.values() for finding in answer.findings], accepted or {})
     blocked = any(finding.stops for finding in findings)
     reasons = [reason for answer in answers.values() for reason in answer.reboot_reasons]
@@ -79,6 +80,14 @@ def assess(
             "checks": checks,
         },
     }
+
+
+def _answer(phase: Callable[[HostView], Answer], view: HostView) -> Answer:
+    """What a planner refuses ends its phase only, so that the findings of the others are not lost."""
+    try:
+        return phase(view)
+    except KatagpuError as error:
+        return Answer(findings=[refused(view, error, "wish", BLOCK)])
 
 
 def _messages(findings: list[Finding]) -> list[str]:

@@ -191,7 +191,11 @@ def _judge(view: HostView, answer: Answer, state: Mapping[str, Any], in_vain: bo
 
 def _modules(view: HostView, answer: Answer) -> None:
     facts = view.part("modules")
-    planned = plan_modules(facts, load=list(view.desired.modules), blacklist=list(view.desired.blacklist))
+    try:
+        planned = plan_modules(facts, load=list(view.desired.modules), blacklist=list(view.desired.blacklist))
+    except KatagpuError as error:
+        answer.findings.append(refused(view, error, "wish", BLOCK))
+        return
     missing = planned["missing"]
     if missing:
         answer.findings.append(

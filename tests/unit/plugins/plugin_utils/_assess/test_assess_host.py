@@ -135,8 +135,9 @@ def test_an_owner_that_the_release_does_not_support_is_a_block(tmp_path: Path) -
 def test_not_persistent_on_a_labelled_node_names_the_variables(tmp_path: Path) -> None:
     wish = {"vfio_persistent": False}
     moving = ready(gpu(group="12", driver="vfio-pci"), audio(group="12"))
-    with pytest.raises(KatagpuError, match="host_vfio_persistent: false with host_vfio_live: auto"):
-        judge(moving, tmp_path / "a", desired=wish, cluster_node=LABELLED)
+    answer = judge(moving, tmp_path / "a", desired=wish, cluster_node=LABELLED)
+    assert ids(answer) == ["wish"]
+    assert "host_vfio_persistent: false with host_vfio_live: auto" in answer["summary"]["messages"][0]
     done = ready(gpu(group="12", driver="vfio-pci"), audio(group="12", driver="vfio-pci"))
     assert judge(done, tmp_path / "b", desired=wish, cluster_node=LABELLED)["plan"]["host_vfio"] == {}
 
@@ -531,3 +532,32 @@ def test_other_modules_of_the_vendor_are_no_host_driver(tmp_path: Path) -> None:
     for name in ("nvidiafb", "nvidia-wmi-ec-backlight", "nvidia-vgpu-vfio"):
         with_driver(name, description)
     assert judge(description, tmp_path, cluster_node=LABELLED)["findings"] == []
+
+
+@pytest.mark.parametrize(
+    ("desired", "files", "part"),
+    [
+        ({"vfio_driver": "nvidia"}, {}, "driver: nvidia is not a driver of the VFIO family"),
+        ({"modules": ["vfio pci"]}, {}, "'vfio pci', which is no module name"),
+        ({"modules": ["nouveau"]}, {}, "nouveau is to be loaded and blacklisted"),
+        (
+            {},
+            {"/etc/modprobe.d/katagpu.conf": "options vfio-pci ids=10de:2236\n"},
+            "was not written by this collection",
+        ),
+    ],
+)
+def test_what_cannot_be_planned_hides_no_other_finding(
+    tmp_path: Path, desired: dict[str, Any], files: dict[str, str], part: str
+) -> None:
+    broken = {"/etc/containerd/config.toml": "disabled_plugins = [\n", **files}
+    answer = judge(ready(gpu(group="12", driver=None), audio(group="12"), files=broken), tmp_path, desired=desired)
+    assert sorted(ids(answer)) == ["D10", "wish"]
+    (wish,) = [item for item in answer["findings"] if item["id"] == "wish"]
+    assert part in wish["fact"] and wish["fix"] and wish["node"] == "gpu-01"
+    assert answer["summary"]["blocked"]
+
+
+def test_nor_what_the_same_phase_found_before(tmp_path: Path) -> None:
+    answer = judge(machine(gpu(), firmware=""), tmp_path, desired={"modules": ["vfio pci"]})
+    assert sorted(ids(answer)) == ["A02", "wish"]

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.katagpu.cluster.plugins.module_utils._errors import KatagpuError
 from ansible_collections.katagpu.cluster.plugins.module_utils._kubelet.facts import PENDING
 from ansible_collections.katagpu.cluster.plugins.plugin_utils import _releases
 from tests.unit.assess_host import RELEASE, gpu, ids, judge, machine
@@ -89,8 +88,8 @@ def test_wishes_of_the_user_win_and_stay_with_the_host(tmp_path: Path) -> None:
     answer = assess(tmp_path, KUBEADM, "v1.34.0", desired=desired)
     assert answer["plan"]["kubelet"]["config"] == desired["kubelet_config"]
     assert answer["record"]["kubelet"] == {"kubeadm": {"runtimeRequestTimeout": "20m"}}
-    with pytest.raises(KatagpuError, match=r"config\.kind is what the file is"):
-        assess(tmp_path / "b", KUBEADM, desired={"kubelet_config": {"kind": "x"}})
+    wrong = assess(tmp_path / "b", KUBEADM, desired={"kubelet_config": {"kind": "x"}})
+    assert ids(wrong) == ["wish"] and "config.kind is what the file is" in wrong["summary"]["messages"][0]
 
 
 def test_a_release_that_needs_nothing_judges_nothing(tmp_path: Path) -> None:
