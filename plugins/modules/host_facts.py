@@ -122,9 +122,10 @@ facts:
       type: dict
     containerd:
       description: Path to text of configurations and drop-ins, for the distributions that keep them elsewhere too.
+        Null where a file is too large.
       type: dict
     cdi:
-      description: Path to text of the CDI specifications in C(/etc/cdi) and C(/var/run/cdi).
+      description: Path to text of the CDI specifications in C(/etc/cdi) and C(/var/run/cdi), null where a file is too large.
       type: dict
     artifacts:
       description: Folder to file names, two levels deep; null where the folder is absent.

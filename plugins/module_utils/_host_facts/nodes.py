@@ -19,7 +19,7 @@ _CONTAINERD_CONFIGS = (
 )
 _CONTAINERD_DROP_INS = ("/etc/containerd/conf.d", "/etc/containerd/config.d")
 _CDI = ("/etc/cdi", "/var/run/cdi")
-_FILE = 32 * 1024
+_FILE = 256 * 1024
 _FOLDER = 64
 
 
@@ -31,19 +31,19 @@ def read_devices(root: HostRoot) -> Dict[str, Any]:
 
 
 def read_containerd(root: HostRoot) -> Dict[str, Any]:
-    drop_ins: Dict[str, str] = {}
+    drop_ins: Dict[str, Optional[str]] = {}
     for folder in _CONTAINERD_DROP_INS:
         drop_ins.update(_folder(root, folder, (".toml",)))
     return {
-        "configs": _texts(root, _CONTAINERD_CONFIGS),
+        "configs": _whole(root, _CONTAINERD_CONFIGS),
         "drop_ins": drop_ins,
         "socket": root.exists("/run/containerd/containerd.sock"),
     }
 
 
-def read_cdi(root: HostRoot) -> Dict[str, str]:
+def read_cdi(root: HostRoot) -> Dict[str, Optional[str]]:
     """One folder where the other is a link to it: a file is listed under the first name it has."""
-    specs: Dict[str, str] = {}
+    specs: Dict[str, Optional[str]] = {}
     seen = set()
     for folder in _CDI:
         real = root.resolve(folder)
@@ -72,11 +72,16 @@ def read_artifacts(root: HostRoot, folders: Iterable[str]) -> Dict[str, Optional
     return found
 
 
-def _texts(root: HostRoot, paths: Iterable[str]) -> Dict[str, str]:
-    texts = {path: root.read(path, _FILE) for path in paths}
-    return {path: text for path, text in texts.items() if text is not None}
+def _whole(root: HostRoot, paths: Iterable[str]) -> Dict[str, Optional[str]]:
+    """Nothing where the file is too large, because a parser would take a cut text for a broken file."""
+    texts: Dict[str, Optional[str]] = {}
+    for path in paths:
+        data = root.read_bytes(path, _FILE + 1)
+        if data is not None:
+            texts[path] = data.decode("utf-8", "replace") if len(data) <= _FILE else None
+    return texts
 
 
-def _folder(root: HostRoot, folder: str, endings: tuple[str, ...]) -> Dict[str, str]:
+def _folder(root: HostRoot, folder: str, endings: tuple[str, ...]) -> Dict[str, Optional[str]]:
     names = [name for name in root.list(folder) if name.endswith(endings)][:_FOLDER]
-    return _texts(root, [f"{folder}/{name}" for name in names])
+    return _whole(root, [f"{folder}/{name}" for name in names])

@@ -11,13 +11,15 @@ from typing import Any
 import yaml
 
 
-def parse(texts: Mapping[str, str]) -> list[dict[str, Any]]:
+def parse(texts: Mapping[str, str | None]) -> list[dict[str, Any]]:
     """JSON is YAML, so one parser reads both; a file that cannot be read says so in C(error)."""
     specs = []
     for path, text in sorted(texts.items()):
         spec: dict[str, Any] = {"path": path, "kind": "", "cdi_version": "", "devices": [], "error": ""}
         try:
-            data = yaml.safe_load(text or "")
+            if text is None:
+                raise ValueError("it is too large")
+            data = yaml.safe_load(text)
             if not isinstance(data, Mapping):
                 raise ValueError("it is not a mapping")
             spec["kind"] = str(data.get("kind", ""))
@@ -42,12 +44,13 @@ def problems(
     expected: bool = True,
 ) -> list[str]:
     """C(groups) maps each GPU on VFIO to its IOMMU group. Without C(expected), an absent specification is no problem."""
-    found = [f"{spec['path']} cannot be read: {spec['error']}" for spec in specs if spec["error"]]
     ours = [spec for spec in specs if spec["kind"] == kind]
     if not ours:
-        if expected and groups:
-            found.append(f"there is no CDI specification of the kind {kind}")
-        return found
+        # What cannot be read may be the one; beside one of this kind it is somebody else's.
+        unread = [f"{spec['path']} cannot be read: {spec['error']}" for spec in specs if spec["error"]]
+        missing = [f"there is no CDI specification of the kind {kind}"] if expected else []
+        return [*unread, *missing] if groups else []
+    found = []
     listed = {node for spec in ours for device in spec["devices"] for node in device["nodes"]}
     for address, group in sorted(groups.items()):
         if f"/dev/vfio/{group}" not in listed and not any(node.startswith("/dev/vfio/devices/") for node in listed):

@@ -49,8 +49,20 @@ def assess_identity(view: HostView) -> Answer:
 def assess_containerd(view: HostView) -> Answer:
     answer = Answer()
     for path, text in (view.part("containerd").get("configs") or {}).items():
+        if text is None:
+            answer.findings.append(
+                view.finding(
+                    "D10",
+                    WARN,
+                    f"{path} is too large to be judged.",
+                    consequence="Whether containerd starts with it and serves the kubelet is not known.",
+                    fix="look at it with containerd config dump.",
+                    evidence=(path,),
+                )
+            )
+            continue
         try:
-            config = tomllib.loads(text or "")
+            config = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
             answer.findings.append(
                 view.finding(

@@ -79,6 +79,17 @@ def test_texts_are_capped(tmp_path: Path) -> None:
     assert len(read_kubelet(HostRoot(str(tmp_path)))["config"]["text"]) == 32 * 1024
 
 
+def test_a_text_that_is_parsed_is_whole_or_none(tmp_path: Path) -> None:
+    """A cut text would be judged as if the file were broken."""
+    texts = {"/etc/containerd/config.toml": "a = 1\n" * 10_000, "/etc/cdi/nvidia.yaml": "# x\n" * 100_000}
+    machines.build({"files": texts}, tmp_path)
+    root = HostRoot(str(tmp_path))
+    assert nodes.read_containerd(root)["configs"] == {
+        "/etc/containerd/config.toml": texts["/etc/containerd/config.toml"]
+    }
+    assert nodes.read_cdi(root) == {"/etc/cdi/nvidia.yaml": None}
+
+
 def test_files_are_handed_over_as_they_are(tmp_path: Path) -> None:
     files = {
         "/var/lib/kubelet/config.yaml": "kind: KubeletConfiguration\n",

@@ -561,3 +561,22 @@ def test_what_cannot_be_planned_hides_no_other_finding(
 def test_nor_what_the_same_phase_found_before(tmp_path: Path) -> None:
     answer = judge(machine(gpu(), firmware=""), tmp_path, desired={"modules": ["vfio pci"]})
     assert sorted(ids(answer)) == ["A02", "wish"]
+
+
+def test_a_large_configuration_of_containerd_is_no_broken_one(tmp_path: Path) -> None:
+    long = {"/etc/containerd/config.toml": "# a comment\n" * 5000 + "version = 2\n"}
+    assert ids(judge(ready(gpu(group="12", driver="vfio-pci"), files=long), tmp_path / "a")) == []
+    huge = {"/etc/containerd/config.toml": "# a comment\n" * 50000 + "version = 2\n"}
+    answer = judge(ready(gpu(group="12", driver="vfio-pci"), files=huge), tmp_path / "b")
+    assert ids(answer) == [] and ids(answer, severity="warn") == ["D10"]
+
+
+@pytest.mark.parametrize("text", ["devices: [\n", "# x\n" * 100_000], ids=["broken", "too large"])
+def test_the_cdi_specification_of_somebody_else_is_none_of_ours(tmp_path: Path, text: str) -> None:
+    foreign = {"/etc/cdi/other.yaml": text}
+    assert results(judge(provisioned(files=foreign), tmp_path / "a", verify=True))["V14"] == "passed"
+    alone = provisioned(files=foreign)
+    del alone["files"]["/var/run/cdi/nvidia.com-pgpu.yaml"]
+    checks = judge(alone, tmp_path / "b", verify=True)["checks"]
+    (cdi,) = [item for item in checks if item["id"] == "V14"]
+    assert cdi["result"] == "failed" and "/etc/cdi/other.yaml cannot be read" in cdi["evidence"]
