@@ -26,6 +26,7 @@ from ansible_collections.katagpu.cluster.plugins.plugin_utils._findings import (
 PHASE = "host_iommu"
 REBOOT = "the reboot"
 _IN_VAIN = "The host was booted with this configuration, so another reboot would not change it."
+_SWITCHES = ("iommu", "intel_iommu", "amd_iommu", "intremap")
 _FIND_ENTRY = "find out what was booted instead (kexec, another boot entry, the network), correct it, and reboot the host by hand."
 
 
@@ -36,7 +37,7 @@ def assess(view: HostView) -> Answer:
     absent = [*view.desired.kernel_arguments_absent]
     if view.desired.iommu_blacklist_argument and view.desired.blacklist:
         present.append(f"modprobe.blacklist={','.join(view.desired.blacklist)}")
-    present = [*state["wanted_arguments"], *present]
+    present = [*_wanted(view, answer, state["wanted_arguments"]), *present]
     absent = [*state["contradicting_arguments"], *absent]
     needed = state["reboot_would_help"] or bool(
         view.desired.kernel_arguments_present or view.desired.kernel_arguments_absent
@@ -62,6 +63,38 @@ def assess(view: HostView) -> Answer:
     if answer.plan or answer.reboot_reasons:
         answer.plan["reboot"] = bool(answer.reboot_reasons)
     return answer
+
+
+def _wanted(view: HostView, answer: Answer, texts: list[str]) -> list[str]:
+    """What the user says of an argument counts instead, as long as the IOMMU is on with it."""
+    wanted = [tokens.token(text) for text in texts]
+    asked = [tokens.token(text) for text in view.desired.kernel_arguments_present]
+    dropped = [tokens.token(text).key for text in view.desired.kernel_arguments_absent if "=" not in text]
+    needed = [token.key for token in wanted if "on" in _items(token)]
+    wrong = [
+        token.text
+        for token in asked
+        if token.key in _SWITCHES and ("off" in _items(token) or (token.key in needed and "on" not in _items(token)))
+    ]
+    if wrong:
+        answer.findings.append(
+            view.finding(
+                "A04",
+                BLOCK,
+                f"host_iommu_kernel_arguments_present has {' '.join(wrong)}, with which the IOMMU is not on.",
+                consequence="Without IOMMU groups no GPU can be passed through.",
+                fix="remove it, or write on beside its other values (intel_iommu=on,sm_on).",
+                evidence=("host_iommu_kernel_arguments_present",),
+            )
+        )
+    own = {token.key for token in asked}
+    return [
+        token.text for token in wanted if token.key not in own and (token.key in needed or token.key not in dropped)
+    ]
+
+
+def _items(token: tokens.Token) -> list[str]:
+    return (token.value or "").split(",")
 
 
 def _kernel_arguments(

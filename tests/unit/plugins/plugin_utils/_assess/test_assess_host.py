@@ -580,3 +580,46 @@ def test_the_cdi_specification_of_somebody_else_is_none_of_ours(tmp_path: Path, 
     checks = judge(alone, tmp_path / "b", verify=True)["checks"]
     (cdi,) = [item for item in checks if item["id"] == "V14"]
     assert cdi["result"] == "failed" and "/etc/cdi/other.yaml cannot be read" in cdi["evidence"]
+
+
+@pytest.mark.parametrize(
+    ("running", "wish", "present", "absent"),
+    [
+        ("quiet", {"kernel_arguments_present": ["intel_iommu=on,sm_on"]}, ["intel_iommu=on,sm_on"], []),
+        ("iommu=off,pt intel_iommu=on", {"kernel_arguments_absent": ["iommu"]}, [], ["iommu=off,pt", "iommu"]),
+        (
+            "iommu=off,pt intel_iommu=on",
+            {"kernel_arguments_present": ["iommu=nopt"]},
+            ["iommu=nopt"],
+            ["iommu=off,pt"],
+        ),
+    ],
+)
+def test_what_the_user_says_of_an_argument_counts(
+    tmp_path: Path, running: str, wish: dict[str, Any], present: list[str], absent: list[str]
+) -> None:
+    answer = judge(machine(gpu(), arguments=running), tmp_path, desired={**wish, "iommu_blacklist_argument": False})
+    assert ids(answer) == []
+    planned = answer["plan"]["host_iommu"]["kernel_cmdline"]
+    assert (planned["present"], planned["absent"]) == (present, absent)
+
+
+@pytest.mark.parametrize(
+    ("argument", "description"),
+    [
+        ("intel_iommu=off", ready(gpu(group="12", driver="vfio-pci"))),
+        ("iommu=off", ready(gpu(group="12", driver="vfio-pci"))),
+        ("intel_iommu=off", machine(gpu())),
+        ("intel_iommu=sm_on", machine(gpu())),
+    ],
+)
+def test_the_user_cannot_keep_the_iommu_off(tmp_path: Path, argument: str, description: dict[str, Any]) -> None:
+    answer = judge(description, tmp_path, desired={"kernel_arguments_present": [argument]})
+    assert ids(answer) == ["A04"] and argument in answer["summary"]["messages"][0]
+    assert not answer["summary"]["reboot_needed"]
+
+
+def test_an_argument_that_the_iommu_needs_cannot_be_absent(tmp_path: Path) -> None:
+    wish = {"kernel_arguments_absent": ["intel_iommu"]}
+    answer = judge(machine(gpu(), arguments="quiet"), tmp_path, desired=wish)
+    assert ids(answer) == ["B22"] and answer["summary"]["blocked"]
