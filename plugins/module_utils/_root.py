@@ -10,6 +10,8 @@ import stat
 import tempfile
 from typing import List, Optional
 
+from ansible_collections.katagpu.cluster.plugins.module_utils._errors import KatagpuError
+
 READ_LIMIT = 256 * 1024
 
 
@@ -90,29 +92,48 @@ class HostRoot:
             return None
 
     def write_atomic(self, absolute: str, text: str, mode: int = 0o644) -> None:
-        """Writes beside the target and renames; an existing file keeps its mode and owner."""
-        target = self.path(absolute)
-        folder = os.path.dirname(target)
-        os.makedirs(folder, mode=0o755, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=".katagpu-", dir=folder)
+        """Writes beside the target and renames; an existing file keeps its mode and owner, a link stays one."""
+        # Below another root a link may point to this machine's own files.
+        target = os.path.realpath(absolute) if self.is_live else self.path(absolute)
         try:
-            with os.fdopen(handle, "w", encoding="utf-8") as stream:
-                stream.write(text)
-                stream.flush()
-                os.fsync(stream.fileno())
-            try:
-                before = os.stat(target)
-                os.chmod(temporary, stat.S_IMODE(before.st_mode))
-                os.chown(temporary, before.st_uid, before.st_gid)
-            except FileNotFoundError:
-                os.chmod(temporary, mode)
-            os.rename(temporary, target)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+            _replace(target, text, mode)
+        except OSError as error:
+            raise KatagpuError(
+                f"{absolute} could not be written: {error.strerror or error}. It is as it was. "
+                f"Fix: see to it that root can write to {os.path.dirname(absolute)} (read-only, full), then run again."
+            ) from error
 
     def remove(self, absolute: str) -> None:
         try:
             os.unlink(self.path(absolute))
         except FileNotFoundError:
             pass
+        except OSError as error:
+            raise KatagpuError(
+                f"{absolute} could not be removed: {error.strerror or error}. It is as it was. "
+                f"Fix: see to it that root can write to {os.path.dirname(absolute)}, then run again."
+            ) from error
+
+
+def _replace(target: str, text: str, mode: int) -> None:
+    folder = os.path.dirname(target)
+    os.makedirs(folder, mode=0o755, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(prefix=".katagpu-", dir=folder)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        try:
+            before = os.stat(target)
+            os.chmod(temporary, stat.S_IMODE(before.st_mode))
+            os.chown(temporary, before.st_uid, before.st_gid)
+        except FileNotFoundError:
+            os.chmod(temporary, mode)
+        os.rename(temporary, target)
+    except BaseException:
+        try:
+            os.unlink(temporary)
+        except OSError:
+            pass
+        raise
