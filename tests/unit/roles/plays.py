@@ -18,7 +18,7 @@ from tests.conftest import COLLECTIONS
 
 
 def run(folder: Path, tasks: list[dict[str, Any]], hosts: dict[str, dict[str, Any]], *facts: str) -> dict[str, Any]:
-    """The named facts of every host after the tasks, which have to end well."""
+    """The named facts of every host after the tasks, which have to end well. What was printed is in C(output.txt)."""
     connection = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
     dump = {
         "ansible.builtin.copy": {
@@ -34,6 +34,7 @@ def run(folder: Path, tasks: list[dict[str, Any]], hosts: dict[str, dict[str, An
     command = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", "hosts.yml", "play.yml"]
     environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS), "ANSIBLE_LOCALHOST_WARNING": "false"}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    (folder / "output.txt").write_text(done.stdout, encoding="utf-8")
     assert done.returncode == 0, done.stdout + done.stderr
     return {name: json.loads((folder / f"{name}.json").read_text(encoding="utf-8")) for name in hosts}
 

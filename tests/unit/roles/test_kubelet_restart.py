@@ -65,7 +65,7 @@ def test_without_consent_the_restart_is_reported_and_not_made(tmp_path: Path) ->
 def test_check_mode_shows_the_restart_and_goes_on(tmp_path: Path) -> None:
     code, shown = play(tmp_path, [role("node_maintenance"), SHOW], {"node_maintenance_reboot_ok": True}, "--check")
     assert code == 0, shown
-    assert f"gpu-01 would be drained for one restart of {UNIT}: the kubelet has not read /f" in shown
+    assert f"gpu-01 would get one restart of {UNIT}, without being drained: the kubelet has not read /f" in shown
     assert '"restart_needed": false' in shown and '"restart_planned": true' in shown
     assert '"reboot_planned": false' in shown
 
