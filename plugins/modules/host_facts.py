@@ -88,6 +88,10 @@ facts:
           description: The addresses for which RV(facts.vfio.in_use) was read.
           type: list
           elements: str
+        silent:
+          description: Those of RV(facts.vfio.looked_up) that do not answer on the bus.
+          type: list
+          elements: str
         sriov:
           description: PCI address to the number of virtual functions that exist.
           type: dict

@@ -34,6 +34,7 @@ def read_facts(
         "critical": {address: critical[address] for address in sorted(critical)},
         "in_use": read_in_use(root, looked_up, scans),
         "looked_up": looked_up,
+        "silent": [address for address in looked_up if _is_silent(root, address)],
         "sriov": _sriov(root),
         "mdev": _mdev(root),
         "noiommu": [
@@ -73,6 +74,16 @@ def nvidia_and_members(root: HostRoot) -> List[str]:
             found.add(address)
             found.update(root.list(f"{IOMMU_GROUPS}/{group}/devices") if group is not None else [])
     return sorted(found)
+
+
+def _is_silent(root: HostRoot, address: str) -> bool:
+    """A device that is off the bus answers every read with ones; one that sleeps is woken by the kernel for this."""
+    try:
+        # Without a buffer, because each byte read is an access to the device.
+        with open(root.path(f"{PCI_DEVICES}/{address}/config"), "rb", buffering=0) as stream:
+            return stream.read(4) == b"\xff\xff\xff\xff"
+    except OSError:
+        return False
 
 
 def _sriov(root: HostRoot) -> Dict[str, int]:

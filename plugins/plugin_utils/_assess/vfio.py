@@ -45,6 +45,8 @@ def assess(view: HostView) -> Answer:
     _partial(view, answer)
     _mixed_models(view, answer)
     _reserved_regions(view, answer)
+    _memory(view, answer)
+    _silent(view, answer)
     if not view.iommu_active or any(finding.stops for finding in answer.findings):
         # Without groups nothing can be judged; the phase before says that it is unknown until the reboot.
         return answer
@@ -158,6 +160,50 @@ def _reserved_regions(view: HostView, answer: Answer) -> None:
                     device=gpu.address,
                 )
             )
+
+
+def _memory(view: HostView, answer: Answer) -> None:
+    """Only the memory of the six base address registers: drivers do without I/O ports and the expansion ROM."""
+    for gpu in view.gpus:
+        homeless = [bar for bar in gpu.bars if bar["type"] == "memory" and bar["index"] < 6 and not bar["assigned"]]
+        for bar in homeless:
+            answer.findings.append(
+                view.finding(
+                    "A13",
+                    BLOCK,
+                    f"GPU {gpu.address} has no address for its memory range {bar['index']} of {_size(bar['size'])}.",
+                    consequence="The GPU works neither here nor in a virtual machine.",
+                    fix="enable Above 4G Decoding, or enlarge the space for devices (MMIO high size), in the firmware.",
+                    evidence=(f"/sys/bus/pci/devices/{gpu.address}/resource",),
+                    device=gpu.address,
+                    acceptable=True,
+                )
+            )
+
+
+def _size(number: int) -> str:
+    return (
+        f"{number >> 30} GiB"
+        if number >= 1 << 30
+        else f"{number >> 20} MiB"
+        if number >= 1 << 20
+        else f"{number} bytes"
+    )
+
+
+def _silent(view: HostView, answer: Answer) -> None:
+    for address in view.part("vfio").get("silent") or []:
+        answer.findings.append(
+            view.finding(
+                "A16",
+                BLOCK,
+                f"{address} does not answer: its configuration space reads as ones.",
+                consequence="The device is off the bus, and a virtual machine that gets it fails.",
+                fix="switch the host off and on again; a warm reboot does not bring such a device back.",
+                evidence=(f"/sys/bus/pci/devices/{address}/config",),
+                device=address,
+            )
+        )
 
 
 def _bindings(view: HostView, answer: Answer) -> None:

@@ -623,3 +623,29 @@ def test_an_argument_that_the_iommu_needs_cannot_be_absent(tmp_path: Path) -> No
     wish = {"kernel_arguments_absent": ["intel_iommu"]}
     answer = judge(machine(gpu(), arguments="quiet"), tmp_path, desired=wish)
     assert ids(answer) == ["B22"] and answer["summary"]["blocked"]
+
+
+BARS = [[0, "memory", 0xE0000000, 0x1000000, 32, False], [1, "memory", 0x380000000000, 0x800000000, 64, True]]
+
+
+@pytest.mark.parametrize(
+    ("bars", "found"),
+    [
+        (BARS, []),
+        ([BARS[0], [1, "memory", 0, 0x800000000, 64, True]], ["A13"]),
+        ([*BARS, [6, "memory", 0, 0x80000, 32, False]], []),  # The expansion ROM.
+        ([*BARS, [5, "io", 0, 0x80, 32, False]], []),
+    ],
+)
+def test_a_gpu_without_room_for_its_memory_is_refused(tmp_path: Path, bars: list[list[Any]], found: list[str]) -> None:
+    description = ready(gpu(group="12", driver="vfio-pci", bars=bars))
+    answer = judge(description, tmp_path / "a")
+    assert ids(answer) == found
+    assert not found or "32 GiB" in answer["summary"]["messages"][0]
+    assert ids(judge(description, tmp_path / "b", accepted={"A13": "works here"})) == []
+
+
+@pytest.mark.parametrize(("config", "found"), [("ffffffff", ["A16"]), ("de103622", []), ("", [])])
+def test_a_gpu_that_is_off_the_bus_is_refused(tmp_path: Path, config: str, found: list[str]) -> None:
+    card = gpu(group="12", driver="vfio-pci", **({"config": config} if config else {}))
+    assert ids(judge(ready(card), tmp_path)) == found
