@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from fnmatch import fnmatch
 from typing import Any
 
+from ansible_collections.katagpu.cluster.plugins.module_utils._boot import tokens, wishes
+from ansible_collections.katagpu.cluster.plugins.module_utils._errors import KatagpuError
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess import cdi, kubelet
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess.view import HostView
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._findings import BLOCK, INFO, WILL_BE_FIXED_BY
@@ -50,14 +52,14 @@ def _boot(view: HostView) -> dict[str, Any]:
 
 def _arguments(view: HostView) -> dict[str, Any]:
     line = str(view.part("iommu").get("kernel_arguments") or "")
-    missing = [token for token in view.desired.kernel_arguments_present if token not in line.split()]
-    return check(
-        "V2",
-        view.node,
-        "The running kernel has the arguments asked for",
-        [f"{token} is missing" for token in missing],
-        line,
-    )
+    present, absent = view.desired.kernel_arguments_present, view.desired.kernel_arguments_absent
+    try:
+        missing, unwanted = wishes.read(present, absent).problems(tokens.parse(line))
+        problems = [*(f"{text} is missing" for text in missing), *(f"{text} is there" for text in unwanted)]
+    except KatagpuError as error:
+        problems = [str(error)]
+    skip = "" if present or absent else "no kernel arguments were asked for"
+    return check("V2", view.node, "The running kernel has the arguments asked for", problems, line, skip)
 
 
 def _groups(view: HostView) -> dict[str, Any]:

@@ -316,9 +316,9 @@ def provisioned(**more: Any) -> dict[str, Any]:
 
 
 def test_a_provisioned_host_passes_every_check(tmp_path: Path) -> None:
-    answer = judge(
-        provisioned(), tmp_path, verify=True, cluster_node={"boot_id": "4f746628-5775-4479-aaaa-394c0faedef9"}
-    )
+    node = {"boot_id": "4f746628-5775-4479-aaaa-394c0faedef9"}
+    asked = {"kernel_arguments_present": ["intel_iommu=on"]}
+    answer = judge(provisioned(), tmp_path, verify=True, cluster_node=node, desired=asked)
     assert set(results(answer).values()) == {"passed"}
     assert all(item["evidence"] for item in answer["checks"])
 
@@ -649,3 +649,26 @@ def test_a_gpu_without_room_for_its_memory_is_refused(tmp_path: Path, bars: list
 def test_a_gpu_that_is_off_the_bus_is_refused(tmp_path: Path, config: str, found: list[str]) -> None:
     card = gpu(group="12", driver="vfio-pci", **({"config": config} if config else {}))
     assert ids(judge(ready(card), tmp_path)) == found
+
+
+@pytest.mark.parametrize(
+    ("wish", "result", "part"),
+    [
+        ({}, "skipped", "asked for"),
+        ({"kernel_arguments_present": ["intel_iommu=on"]}, "passed", "intel_iommu=on"),
+        ({"kernel_arguments_present": ["console=ttyS0"]}, "failed", "console=ttyS0 is missing"),
+        ({"kernel_arguments_present": ["hugepages=2"]}, "failed", "hugepages=2 is missing"),
+        ({"kernel_arguments_present": ["pcie_aspm=off"]}, "failed", "pcie_aspm=off is missing"),
+        ({"kernel_arguments_absent": ["quiet"]}, "failed", "quiet is there"),
+        ({"kernel_arguments_absent": ["splash"]}, "passed", ""),
+        ({"kernel_arguments_present": ["a b"]}, "failed", "not one token"),
+    ],
+)
+def test_the_arguments_are_checked_as_the_kernel_reads_them(
+    tmp_path: Path, wish: dict[str, Any], result: str, part: str
+) -> None:
+    description = provisioned()
+    description["files"]["/proc/cmdline"] = f"ro {READY} hugepages=4 pcie_aspm=off pcie_aspm=force\n"
+    checks = judge(description, tmp_path, verify=True, desired=wish)["checks"]
+    (found,) = [item for item in checks if item["id"] == "V2"]
+    assert found["result"] == result and part in found["evidence"]
