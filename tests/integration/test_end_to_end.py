@@ -138,6 +138,8 @@ def test_the_machine_is_not_ready_at_first(boots: dict[str, str]) -> None:
     for machine in MACHINES:
         assert lab.guest(machine, "ls /sys/kernel/iommu_groups | wc -l").strip() == "0"
         assert "vfio-pci" not in lab.guest(machine, "lspci -nnk -d 10de:")
+        # Otherwise that it stays out afterwards would prove nothing.
+        assert "nouveau" in lab.guest(machine, "cut -d' ' -f1 /proc/modules").split()
 
 
 def test_check_mode_shows_a_plan_and_changes_nothing(boots: dict[str, str]) -> None:

@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import json
 from typing import Any
 
 import pytest
+import yaml
 
 from ansible_collections.katagpu.cluster.plugins.plugin_utils import _maintenance
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._maintenance import (
@@ -227,12 +229,33 @@ def test_a_host_without_node_is_asked_for_the_controller_only() -> None:
     assert len(drain_obstacles({}, host_machine_id="abc", controller_machine_id="abc")) == 1
 
 
-@pytest.mark.parametrize("name", ["begun_maintenance", "drain_obstacles", "maintenance_mark"])
-def test_filters_are_the_functions(name: str) -> None:
+MARK = {"boot_id": BOOT, "cordoned_by_us": True, "gpus": 1, "heartbeat": BEAT}
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "options", "wanted"),
+    [
+        ("maintenance_mark", (node(cordoned=True, mark=MARK),), {}, MARK),
+        (
+            "begun_maintenance",
+            (node(cordoned=True, mark=MARK), LATER),
+            {"reasons": ["x"]},
+            {**MARK, "boot_id": LATER, "reasons": ["x"]},
+        ),
+        ("drain_obstacles", (node(), [pod("bare", owner=None)], []), {"force": True, "host_machine_id": "abc"}, []),
+    ],
+)
+def test_filters_hand_on_what_they_are_given(name: str, given: Any, options: dict[str, Any], wanted: Any) -> None:
     plugin = importlib.import_module(f"ansible_collections.katagpu.cluster.plugins.filter.{name}")
     assert list(plugin.FilterModule().filters()) == [name] and f"name: {name}\n" in plugin.DOCUMENTATION
-    options = {"boot_id": BOOT} if name == "begun_maintenance" else {}
-    assert plugin.FilterModule().filters()[name]({}, **options) == getattr(_maintenance, name)({}, **options)
+    assert plugin.FilterModule().filters()[name](*given, **options) == wanted
+
+
+def test_the_filter_of_obstacles_documents_every_option() -> None:
+    plugin = importlib.import_module("ansible_collections.katagpu.cluster.plugins.filter.drain_obstacles")
+    documented = [name for name in yaml.safe_load(plugin.DOCUMENTATION)["options"] if name != "_input"]
+    assert documented == list(inspect.signature(drain_obstacles).parameters)[1:]
+    assert len(plugin.FilterModule().filters()["drain_obstacles"](node(cordoned=True), [pod("bare", owner=None)])) == 2
 
 
 def test_a_restart_leaves_the_host_and_most_api_servers_running() -> None:
