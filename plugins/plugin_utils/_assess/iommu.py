@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.katagpu.cluster.plugins.module_utils._boot import tokens, wishes
+from ansible_collections.katagpu.cluster.plugins.module_utils._boot import drop_in, tokens, wishes
 from ansible_collections.katagpu.cluster.plugins.module_utils._boot.plan import plan as plan_boot
 from ansible_collections.katagpu.cluster.plugins.module_utils._errors import KatagpuError
 from ansible_collections.katagpu.cluster.plugins.module_utils._iommu.diagnose import ACTIVE, OFF_IN_KERNEL, diagnose
@@ -43,6 +43,7 @@ def assess(view: HostView) -> Answer:
         view.desired.kernel_arguments_present or view.desired.kernel_arguments_absent
     )
     cmdline = _kernel_arguments(view, answer, present, absent, needed)
+    _stale_arguments(view, answer, present, absent)
     in_vain = _in_vain(view, answer, cmdline)
     _judge(view, answer, state, in_vain)
     _modules(view, answer)
@@ -129,6 +130,32 @@ def _kernel_arguments(
             "bootloader": view.desired.bootloader,
         }
     return planned
+
+
+def _stale_arguments(view: HostView, answer: Answer, present: list[str], absent: list[str]) -> None:
+    """What earlier runs added stays. What turned the IOMMU on is not asked for any more because it is on."""
+    text = str((view.part("boot").get("files") or {}).get(drop_in.PATH) or "")
+    if not text.startswith(drop_in.MARKER):
+        return
+    line = tokens.parse(" ".join(present))
+    dropped = [tokens.token(one) for one in absent]
+    stale = [
+        token.text
+        for token in drop_in.read(text)
+        if not tokens.carries(line, token)
+        and "on" not in _items(token)
+        and not any(tokens.matches(token, one) for one in dropped)
+    ]
+    if stale:
+        answer.findings.append(
+            view.finding(
+                "kernel_arguments",
+                INFO,
+                f"{drop_in.PATH} adds {' '.join(stale)}, which nothing asks for any more.",
+                consequence="They stay until host_iommu_kernel_arguments_absent names them.",
+                evidence=(drop_in.PATH,),
+            )
+        )
 
 
 def _in_vain(view: HostView, answer: Answer, cmdline: Mapping[str, Any]) -> bool:

@@ -672,3 +672,21 @@ def test_the_arguments_are_checked_as_the_kernel_reads_them(
     checks = judge(description, tmp_path, verify=True, desired=wish)["checks"]
     (found,) = [item for item in checks if item["id"] == "V2"]
     assert found["result"] == result and part in found["evidence"]
+
+
+@pytest.mark.parametrize(
+    ("wish", "told"),
+    [
+        ({}, "iommu=pt hugepages=2"),
+        ({"kernel_arguments_present": ["hugepages=2"]}, "iommu=pt"),
+        ({"kernel_arguments_present": ["iommu=pt", "hugepages=2"]}, ""),
+        ({"kernel_arguments_absent": ["iommu", "hugepages"]}, ""),
+    ],
+)
+def test_our_arguments_that_nobody_asks_for_any_more_are_told(tmp_path: Path, wish: dict[str, Any], told: str) -> None:
+    ours = "intel_iommu=on modprobe.blacklist=nouveau iommu=pt hugepages=2"
+    drop_in = f'# Managed by katagpu.cluster.kernel_cmdline: x\nGRUB_CMDLINE_LINUX="$GRUB_CMDLINE_LINUX {ours}"\n'
+    description = ready(gpu(group="12", driver="vfio-pci"), files={"/etc/default/grub.d/99-katagpu.cfg": drop_in})
+    found = [item for item in judge(description, tmp_path, desired=wish)["findings"] if "nothing asks" in item["fact"]]
+    assert [item["severity"] for item in found] == (["info"] if told else [])
+    assert not told or f"adds {told}, which" in found[0]["fact"]
