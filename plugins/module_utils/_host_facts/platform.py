@@ -10,6 +10,7 @@ import re
 from typing import Any, Dict, Optional
 
 from ansible_collections.katagpu.cluster.plugins.module_utils._boot.facts import GRUB_CFG
+from ansible_collections.katagpu.cluster.plugins.module_utils._modules.facts import initramfs
 from ansible_collections.katagpu.cluster.plugins.module_utils._modules.plan import BLACKLIST_PATH
 from ansible_collections.katagpu.cluster.plugins.module_utils._root import HostRoot
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.rules import RULES
@@ -38,7 +39,7 @@ def read_platform(root: HostRoot) -> Dict[str, Any]:
     return {
         "boot_id": root.read_line("/proc/sys/kernel/random/boot_id"),
         "boot_time": _boot_time(root),
-        "modified": {path: age for path in _TAKES_EFFECT_AT_BOOT for age in [root.modified(path)] if age is not None},
+        "modified": _modified(root),
         "machine_id": root.read_line("/etc/machine-id"),
         "hostname": root.read_line("/proc/sys/kernel/hostname") or root.read_line("/etc/hostname"),
         "kernel": root.read_line("/proc/sys/kernel/osrelease"),
@@ -53,6 +54,12 @@ def read_platform(root: HostRoot) -> Dict[str, Any]:
 def _boot_time(root: HostRoot) -> Optional[int]:
     match = re.search(r"^btime (\d+)$", root.read("/proc/stat") or "", re.MULTILINE)
     return int(match.group(1)) if match else None
+
+
+def _modified(root: HostRoot) -> Dict[str, float]:
+    image = initramfs(root, root.read_line("/proc/sys/kernel/osrelease") or "")
+    paths = [*_TAKES_EFFECT_AT_BOOT, *([image] if image else [])]
+    return {path: seconds for path in paths for seconds in [root.modified(path)] if seconds is not None}
 
 
 def parse_os_release(text: str) -> Dict[str, str]:

@@ -24,6 +24,7 @@ WANTED = (
 _DRIVERS = ("nouveau", "nvidia", "nvidia_drm", "nvidia_uvm", "nvidiafb", "vmw_vsock_vmci_transport")
 # Debian gives the modules of its driver packages names of their own.
 _HOST_DRIVER = re.compile(r"nvidia(_(current|tesla|legacy)(_\d\w*)?)?(_open)?$")
+_INITRAMFS_TOOLS = ("/usr/sbin/update-initramfs", "/usr/bin/dracut")
 _LARGE = 4 * 1024 * 1024
 
 
@@ -55,7 +56,8 @@ def read_facts(root: HostRoot, names: Iterable[str] = ()) -> Dict[str, Any]:
             **_texts(root, ("/usr/lib/modules-load.d", "/run/modules-load.d", "/etc/modules-load.d")),
             **_single(root, "/etc/modules"),
         },
-        "initramfs": _initramfs(root, release),
+        "initramfs": initramfs(root, release),
+        "initramfs_tool": next((path for path in _INITRAMFS_TOOLS if root.exists(path)), None),
     }
 
 
@@ -97,7 +99,7 @@ def _single(root: HostRoot, path: str) -> Dict[str, str]:
     return {} if text is None else {path: text}
 
 
-def _initramfs(root: HostRoot, release: str) -> Optional[str]:
+def initramfs(root: HostRoot, release: str) -> Optional[str]:
     for path in (f"/boot/initrd.img-{release}", f"/boot/initramfs-{release}.img"):
         if release and root.exists(path):
             return path

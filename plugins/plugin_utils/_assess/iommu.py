@@ -26,6 +26,7 @@ from ansible_collections.katagpu.cluster.plugins.plugin_utils._findings import (
 PHASE = "host_iommu"
 REBOOT = "the reboot"
 _IN_VAIN = "The host was booted with this configuration, so another reboot would not change it."
+_REBUILD = {"/usr/sbin/update-initramfs": ("-u", "-k", "all"), "/usr/bin/dracut": ("--force", "--regenerate-all")}
 _SWITCHES = ("iommu", "intel_iommu", "amd_iommu", "intremap")
 _FIND_ENTRY = "find out what was booted instead (kexec, another boot entry, the network), correct it, and reboot the host by hand."
 
@@ -47,6 +48,7 @@ def assess(view: HostView) -> Answer:
     in_vain = _in_vain(view, answer, cmdline)
     _judge(view, answer, state, in_vain)
     _modules(view, answer)
+    _initramfs(view, answer, cmdline)
     loaded = _loaded_drivers(view, answer, bool(cmdline.get("reboot_required")) and not in_vain)
     asked = _missing_arguments(view) if cmdline.get("reboot_required") else []
     if asked and in_vain and state["state"] == ACTIVE:
@@ -178,13 +180,46 @@ def _not_booted(view: HostView, answer: Answer, fact: str) -> None:
     )
 
 
+def _initramfs(view: HostView, answer: Answer, cmdline: Mapping[str, Any]) -> None:
+    """The argument holds in the initramfs too. Without it, the image must have been made after the blacklist."""
+    running = tokens.parse(str(view.part("boot").get("running") or ""))
+    argument = tokens.token(f"modprobe.blacklist={','.join(view.desired.blacklist)}")
+    configured = bool(cmdline) and view.desired.iommu_blacklist_argument
+    modules = view.part("modules")
+    image, tool = modules.get("initramfs"), modules.get("initramfs_tool")
+    if not view.desired.blacklist or configured or tokens.carries(running, argument) or not image or not tool:
+        return
+    modified = view.part("platform").get("modified") or {}
+    written = BLACKLIST_PATH in [item["path"] for item in answer.plan.get("files") or []]
+    if not written and modified.get(BLACKLIST_PATH, 0) <= modified.get(image, 0):
+        return
+    answer.plan["initramfs"] = [tool, *_REBUILD[tool]]
+    answer.findings.append(
+        view.finding(
+            "B02",
+            INFO,
+            f"the initramfs {image} was made before {BLACKLIST_PATH}, and no kernel argument keeps"
+            f" {', '.join(view.desired.blacklist)} out of it.",
+            state=WILL_BE_FIXED_BY,
+            by=PHASE,
+            evidence=(image, BLACKLIST_PATH),
+        )
+    )
+
+
 def _loaded_drivers(view: HostView, answer: Answer, arguments_to_come: bool) -> list[str]:
     """Blacklisted drivers that are loaded and that a reboot would keep out."""
     modules = view.part("modules")
     loaded = sorted(set(view.desired.blacklist) & set(modules.get("loaded") or []))
     running = tokens.parse(str(view.part("boot").get("running") or ""))
     written = BLACKLIST_PATH not in [item["path"] for item in answer.plan.get("files") or []]
-    only_file = written and not arguments_to_come and view.predates_boot(BLACKLIST_PATH)
+    image = [str(modules["initramfs"])] if modules.get("initramfs") else []
+    only_file = (
+        written
+        and not arguments_to_come
+        and "initramfs" not in answer.plan
+        and view.predates_boot(BLACKLIST_PATH, *image)
+    )
     failed = [
         name for name in loaded if only_file or tokens.carries(running, tokens.token(f"modprobe.blacklist={name}"))
     ]

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from ansible_collections.katagpu.cluster.plugins.module_utils._errors import KatagpuError
-from ansible_collections.katagpu.cluster.plugins.plugin_utils import _releases
 from ansible_collections.katagpu.cluster.plugins.module_utils._pci.sysfs import read_devices
 from ansible_collections.katagpu.cluster.plugins.module_utils._root import HostRoot
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.facts import read_facts as read_vfio
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.model import VfioDesired
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.plan import plan as plan_vfio
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.run import desired_from
-from tests.unit.assess_host import ARTIFACTS, AUDIO, GPU, RELEASE, audio, bmc_display, gpu, ids, judge, machine
+from ansible_collections.katagpu.cluster.plugins.plugin_utils import _releases
+from tests.unit.assess_host import ARTIFACTS, AUDIO, GPU, KERNEL, RELEASE, audio, bmc_display, gpu, ids, judge, machine
 
 READY = "quiet intel_iommu=on modprobe.blacklist=nouveau"
 OURS = {
@@ -690,3 +690,55 @@ def test_our_arguments_that_nobody_asks_for_any_more_are_told(tmp_path: Path, wi
     found = [item for item in judge(description, tmp_path, desired=wish)["findings"] if "nothing asks" in item["fact"]]
     assert [item["severity"] for item in found] == (["info"] if told else [])
     assert not told or f"adds {told}, which" in found[0]["fact"]
+
+
+INITRAMFS = f"/boot/initrd.img-{KERNEL}"
+OLD, NEW = 1_000_000_100, 1_000_000_200
+UPDATE = ["/usr/sbin/update-initramfs", "-u", "-k", "all"]
+
+
+def with_initramfs(ours: int, image: int, booted: int, **more: Any) -> dict[str, Any]:
+    """Seconds at which the blacklist and the image were written, and at which the host was booted."""
+    files = {**OURS, INITRAMFS: "", "/usr/sbin/update-initramfs": "", "/proc/stat": f"btime {booted}\n"}
+    description = machine(gpu(group="12"), loaded=(*LOADED, *more.pop("loaded", ())), files=files, **more)
+    return {**description, "modified": {"/etc/modprobe.d/katagpu.conf": ours, INITRAMFS: image}}
+
+
+def test_without_the_argument_an_older_initramfs_is_made_anew(tmp_path: Path) -> None:
+    wish = {"iommu_blacklist_argument": False}
+    plain = {"arguments": "quiet intel_iommu=on"}
+    older = judge(with_initramfs(NEW, OLD, OLD, **plain), tmp_path / "a", desired=wish)
+    assert older["plan"]["host_iommu"]["initramfs"] == UPDATE
+    assert ids(older, "will_be_fixed_by", "info") == ["B02"]
+    younger = judge(with_initramfs(OLD, NEW, OLD, **plain), tmp_path / "b", desired=wish)
+    assert younger["plan"]["host_iommu"] == {}
+    unwritten = with_initramfs(OLD, NEW, OLD, **plain)
+    del unwritten["files"]["/etc/modprobe.d/katagpu.conf"], unwritten["modified"]["/etc/modprobe.d/katagpu.conf"]
+    assert judge(unwritten, tmp_path / "c", desired=wish)["plan"]["host_iommu"]["initramfs"] == UPDATE
+    with_argument = judge(with_initramfs(NEW, OLD, OLD, arguments=READY), tmp_path / "d")
+    assert "initramfs" not in with_argument["plan"]["host_iommu"]
+
+
+def test_where_the_loader_is_not_edited_too(tmp_path: Path) -> None:
+    description = without_grub(with_initramfs(NEW, OLD, OLD, arguments="quiet intel_iommu=on"))
+    assert judge(description, tmp_path / "a")["plan"]["host_iommu"]["initramfs"] == UPDATE
+    del description["files"]["/usr/sbin/update-initramfs"]
+    description["files"]["/usr/bin/dracut"] = ""
+    again = judge(description, tmp_path / "b")["plan"]["host_iommu"]["initramfs"]
+    assert again == ["/usr/bin/dracut", "--force", "--regenerate-all"]
+    del description["files"]["/usr/bin/dracut"]
+    assert "initramfs" not in judge(description, tmp_path / "c")["plan"]["host_iommu"]
+
+
+@pytest.mark.parametrize(
+    ("ours", "image", "booted", "blocked"),
+    [(OLD, NEW, NEW + 100, True), (NEW, OLD, NEW + 100, False), (OLD, NEW, OLD + 50, False)],
+    ids=["booted with both", "image is older", "image made since"],
+)
+def test_a_reboot_helps_when_the_initramfs_is_new_to_it(
+    tmp_path: Path, ours: int, image: int, booted: int, blocked: bool
+) -> None:
+    description = with_initramfs(ours, image, booted, loaded=("nouveau",), arguments="quiet intel_iommu=on")
+    answer = judge(description, tmp_path, desired={"iommu_blacklist_argument": False})
+    assert ids(answer) == (["B02"] if blocked else [])
+    assert answer["summary"]["reboot_needed"] is not blocked
