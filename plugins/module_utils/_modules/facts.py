@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Dict, Iterable, Optional, Set
+from typing import Any, Dict, Iterable, List, Optional, Set
 
 from ansible_collections.katagpu.cluster.plugins.module_utils._root import HostRoot
 
@@ -50,6 +50,7 @@ def read_facts(root: HostRoot, names: Iterable[str] = ()) -> Dict[str, Any]:
             name: name in loaded or name in known_builtin or (loadable is not None and name in loadable)
             for name in asked
         },
+        "missing_in": _missing_in(root, release, asked),
         "host_drivers": sorted(name for name in {*(builtin or ()), *(loadable or ())} if _HOST_DRIVER.match(name)),
         "modprobe_d": _texts(root, ("/usr/lib/modprobe.d", "/lib/modprobe.d", "/run/modprobe.d", "/etc/modprobe.d")),
         "modules_load_d": {
@@ -59,6 +60,18 @@ def read_facts(root: HostRoot, names: Iterable[str] = ()) -> Dict[str, Any]:
         "initramfs": initramfs(root, release),
         "initramfs_tool": next((path for path in _INITRAMFS_TOOLS if root.exists(path)), None),
     }
+
+
+def _missing_in(root: HostRoot, running: str, asked: Iterable[str]) -> Dict[str, List[str]]:
+    """What the other installed kernels lack; the next boot may start one of them."""
+    found = {}
+    for release in root.list("/lib/modules"):
+        folder = f"/lib/modules/{release}"
+        texts = [root.read(f"{folder}/{name}", _LARGE) for name in ("modules.builtin", "modules.dep")]
+        if release != running and texts[1] is not None:
+            known = {name for text in texts for name in _names(text) or ()}
+            found[release] = [name for name in asked if name not in known]
+    return found
 
 
 def _modules_folder(root: HostRoot, release: str) -> Optional[str]:

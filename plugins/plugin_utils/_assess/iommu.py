@@ -12,6 +12,7 @@ from ansible_collections.katagpu.cluster.plugins.module_utils._boot import drop_
 from ansible_collections.katagpu.cluster.plugins.module_utils._boot.plan import plan as plan_boot
 from ansible_collections.katagpu.cluster.plugins.module_utils._errors import KatagpuError
 from ansible_collections.katagpu.cluster.plugins.module_utils._iommu.diagnose import ACTIVE, OFF_IN_KERNEL, diagnose
+from ansible_collections.katagpu.cluster.plugins.module_utils._modules.facts import module_name
 from ansible_collections.katagpu.cluster.plugins.module_utils._modules.plan import BLACKLIST_PATH
 from ansible_collections.katagpu.cluster.plugins.module_utils._modules.plan import plan as plan_modules
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess.view import Answer, HostView, refused
@@ -65,6 +66,7 @@ def assess(view: HostView) -> Answer:
         answer.reboot_reasons.append("kernel arguments that were asked for are not in the running kernel")
     if answer.plan or answer.reboot_reasons:
         answer.plan["reboot"] = bool(answer.reboot_reasons)
+    _next_kernel(view, answer)
     return answer
 
 
@@ -280,6 +282,27 @@ def _judge(view: HostView, answer: Answer, state: Mapping[str, Any], in_vain: bo
                 device=gpu.address,
                 state=UNKNOWN_UNTIL,
                 by=REBOOT,
+            )
+        )
+
+
+def _next_kernel(view: HostView, answer: Answer) -> None:
+    """The first entry of the boot menu is what starts next unless GRUB_DEFAULT says otherwise, so this can be accepted."""
+    entries = [entry for lines in (view.part("boot").get("generated") or {}).values() for entry in lines]
+    kernels = [str(entry["kernel"]).rpartition("/")[2].partition("-")[2] for entry in entries if entry["managed"]]
+    release = kernels[0] if kernels else ""
+    lacking = (view.part("modules").get("missing_in") or {}).get(release) or []
+    missing = sorted({module_name(name) for name in view.desired.modules} & {*lacking})
+    if missing:
+        answer.findings.append(
+            view.finding(
+                "B09",
+                BLOCK if answer.reboot_reasons else WARN,
+                f"the kernel that boots next, {release}, has no module {', '.join(missing)}.",
+                consequence="After the next boot GPUs could not be handed to virtual machines.",
+                fix="install the full module package of that kernel, or remove it.",
+                evidence=("/boot/grub/grub.cfg", f"/lib/modules/{release}/modules.dep"),
+                acceptable=True,
             )
         )
 

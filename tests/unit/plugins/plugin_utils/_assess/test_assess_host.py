@@ -742,3 +742,25 @@ def test_a_reboot_helps_when_the_initramfs_is_new_to_it(
     answer = judge(description, tmp_path, desired={"iommu_blacklist_argument": False})
     assert ids(answer) == (["B02"] if blocked else [])
     assert answer["summary"]["reboot_needed"] is not blocked
+
+
+def with_next_kernel(description: dict[str, Any], modules: tuple[str, ...]) -> dict[str, Any]:
+    """A newer kernel stands first in the boot menu."""
+    files = description["files"]
+    entry = "menuentry 'Debian' {\n\tlinux /boot/vmlinuz-6.13.0 root=/dev/sda1 ro " + f"{READY}\n}}\n"
+    files["/boot/grub/grub.cfg"] = entry + files["/boot/grub/grub.cfg"]
+    files["/lib/modules/6.13.0/modules.dep"] = "".join(f"kernel/x/{name}.ko.xz:\n" for name in modules)
+    return description
+
+
+def test_the_kernel_that_boots_next_needs_the_modules_too(tmp_path: Path) -> None:
+    full, bare = ("vfio-pci", "vfio_iommu_type1", "vhost_vsock", "vhost_net"), ("vfio-pci", "vfio_iommu_type1")
+    fresh = {"arguments": "quiet", "loaded": ("nouveau",)}
+    assert ids(judge(with_next_kernel(machine(gpu(), **fresh), full), tmp_path / "a")) == []
+    answer = judge(with_next_kernel(machine(gpu(), **fresh), bare), tmp_path / "b")
+    assert ids(answer) == ["B09"] and "6.13.0, has no module vhost_net, vhost_vsock" in answer["summary"]["messages"][0]
+    assert ids(judge(with_next_kernel(machine(gpu(), **fresh), bare), tmp_path / "c", accepted={"B09": "x"})) == []
+    # Without a reboot it is of no use now, and of interest.
+    good = with_next_kernel(ready(gpu(group="12", driver="vfio-pci")), bare)
+    answer = judge(good, tmp_path / "d", cluster_node=LABELLED)
+    assert ids(answer) == [] and ids(answer, severity="warn") == ["B09"]
