@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
+
+from hypothesis import settings
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 COLLECTIONS = REPOSITORY / ".build" / "collections"
@@ -18,3 +21,8 @@ if not LINK.exists():
 for entry in (str(COLLECTIONS), str(REPOSITORY)):
     if entry not in sys.path:
         sys.path.insert(0, entry)
+
+# The same examples everywhere, so that a commit that passed here passes there; HYPOTHESIS_PROFILE=search looks for new ones.
+settings.register_profile("steady", derandomize=True, deadline=None)
+settings.register_profile("search", max_examples=2000, deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))

@@ -191,7 +191,8 @@ def test_merged_once_is_merged_for_good_and_others_keys_stay(
     base: dict[str, Any], wanted: dict[str, Any], flow: Any
 ) -> None:
     data = {"kind": document.KIND, **{key: value for key, value in base.items() if key != "kind"}}
-    text = yaml.safe_dump(data, sort_keys=False, default_flow_style=flow, allow_unicode=True)
+    # Unwrapped, so that one value is on one line and the lines can be counted below.
+    text = yaml.safe_dump(data, sort_keys=False, default_flow_style=flow, allow_unicode=True, width=4096)
     try:
         edited = edit(text, wanted, "f")
     except KatagpuError as error:
