@@ -34,6 +34,10 @@ options:
     type: list
     elements: str
     required: true
+  values:
+    description: Values of the chart, which say whether a DaemonSet or Jobs install.
+    type: dict
+    default: {}
 """
 
 EXAMPLES = r"""

@@ -222,12 +222,18 @@ def coco_operator_waits(stack: Mapping[str, Any], nodes: Sequence[str]) -> list[
     ]
 
 
-def kata_deploy_waits(stack: Mapping[str, Any], namespace: str, nodes: Sequence[str]) -> list[dict[str, Any]]:
-    """What must be true before Kata counts as installed: a ready DaemonSet only says that the installer runs."""
+def kata_deploy_waits(
+    stack: Mapping[str, Any], namespace: str, nodes: Sequence[str], values: Mapping[str, Any] | None = None
+) -> list[dict[str, Any]]:
+    """What must be true before Kata counts as installed: a ready DaemonSet only says that the installer runs.
+
+    In job mode there is none, and its Jobs are removed some time after they have ended; the label of the node says it all.
+    """
     kata = stack["kata_deploy"]
+    jobs = (values or {}).get("deploymentMode") == "job"
     daemonset = {"api_version": "apps/v1", "kind": "DaemonSet", "namespace": namespace, "name": kata["daemonset"]}
     return [
-        {**daemonset, "until": {"nodes": list(nodes)}},
+        *([] if jobs else [{**daemonset, "until": {"nodes": list(nodes)}}]),
         *runtime_class_waits(kata["runtime_classes"]),
         *(_node_wait(name, labels=kata["done_label"], ready=True) for name in nodes),
     ]

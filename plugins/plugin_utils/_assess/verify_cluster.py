@@ -107,6 +107,8 @@ def _kata_deploy(view: ClusterView, namespace: str) -> list[dict[str, Any]]:
         return []
     title = "kata-deploy has installed its runtime on every Kata node"
     found = view.facts["daemonsets"].get(namespace, {}).get(kata["daemonset"])
+    if found is None and _by_jobs(view, namespace):
+        return [check("kata_deploy", "", title, _labels_missing(view, names, kata["done_label"]), "installed by Jobs")]
     if found is None:
         return [check("kata_deploy", "", title, [f"the DaemonSet {namespace}/{kata['daemonset']} does not exist"], "")]
     text = f"desired {found['desired']}, updated {found['updated']}, available {found['available']}"
@@ -114,6 +116,11 @@ def _kata_deploy(view: ClusterView, namespace: str) -> list[dict[str, Any]]:
     # Ready only means that the installer runs; the label says that it has come to its end.
     problems += _labels_missing(view, names, kata["done_label"])
     return [check("kata_deploy", "", title, problems, text)]
+
+
+def _by_jobs(view: ClusterView, namespace: str) -> bool:
+    releases = [item for item in view.facts["helm_releases"] if item["chart"] == "kata-deploy"]
+    return any(item["namespace"] == namespace and item["values"].get("deploymentMode") == "job" for item in releases)
 
 
 def _policy(view: ClusterView) -> dict[str, Any]:

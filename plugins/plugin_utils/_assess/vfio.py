@@ -44,6 +44,7 @@ def assess(view: HostView) -> Answer:
     _owner(view, answer)
     _partial(view, answer)
     _mixed_models(view, answer)
+    _nvswitches(view, answer)
     _reserved_regions(view, answer)
     _memory(view, answer)
     _silent(view, answer)
@@ -140,6 +141,28 @@ def _mixed_models(view: HostView, answer: Answer) -> None:
             " name of its own, and accept the finding with that reason.",
             evidence=("/sys/bus/pci/devices",),
             acceptable=True,
+        )
+    )
+
+
+def _nvswitches(view: HostView, answer: Answer) -> None:
+    variable = view.release["vfio"].get("nvswitch_env")
+    switches = [device.address for device in view.devices if device.vendor_id == "10de" and device.has_class("0680")]
+    if (
+        not variable
+        or not switches
+        or all(device.driver == "vfio-pci" for device in view.devices if device.address in switches)
+    ):
+        return
+    answer.findings.append(
+        view.finding(
+            "nvswitch",
+            WARN,
+            f"the host has {len(switches)} NVSwitches, and vfio-manager binds them only when it is told to.",
+            consequence="A virtual machine with all GPUs of this host would have no NVLink between them.",
+            fix=f"set gpu_operator_values: {{vfioManager: {{env: [{{name: {variable}, value: 'true'}}]}}}} before the first"
+            " installation, or ignore this where GPUs are given out one by one.",
+            evidence=("/sys/bus/pci/devices", "lspci -nn -d 10de::0680"),
         )
     )
 

@@ -223,6 +223,10 @@ class TestWaits:
             ("Node", "k1"): {"labels": {"done": "true"}, "ready": True},
         }
 
+    def test_in_job_mode_there_is_no_daemonset_to_wait_for(self) -> None:
+        waits = manifests.kata_deploy_waits(STACK, namespace="ns", nodes=["k1"], values={"deploymentMode": "job"})
+        assert [entry["kind"] for entry in waits] == ["RuntimeClass", "Node"]
+
     def test_a_workload_without_nodes_is_not_waited_for(self) -> None:
         names = {entry["name"] for entry in self.waits([], ["c1"])}
         assert "kata-a" not in names and "class-a" not in names and "container-a" in names

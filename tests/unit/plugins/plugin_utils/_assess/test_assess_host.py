@@ -118,6 +118,18 @@ def test_models_that_would_share_one_name_are_told(tmp_path: Path) -> None:
     assert ids(accepted) == []
 
 
+def test_nvswitches_that_nobody_binds_are_told(tmp_path: Path) -> None:
+    switch = {"address": "0000:07:00.0", "class": "068000", "vendor": "10de", "device": "22a3", "group": "7"}
+    card = gpu(group="12", driver="vfio-pci")
+    answer = judge(ready(card, switch), tmp_path / "unbound", release=CURRENT, cluster_node=LABELLED)
+    found = [item for item in answer["findings"] if item["id"] == "nvswitch"]
+    assert len(found) == 1 and "BIND_NVSWITCHES" in found[0]["fix"] and not answer["summary"]["blocked"]
+    bound = ready(card, {**switch, "driver": "vfio-pci"})
+    assert "nvswitch" not in ids(
+        judge(bound, tmp_path / "bound", release=CURRENT, cluster_node=LABELLED), severity="warn"
+    )
+
+
 def test_owner_host_binds_the_gpus_too(tmp_path: Path) -> None:
     description = ready(gpu(group="12"), audio(group="12"))
     release = {**RELEASE, "vfio": {**RELEASE["vfio"], "owners": ["operator", "host"]}}
