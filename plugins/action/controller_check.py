@@ -25,6 +25,8 @@ ARGUMENTS: dict[str, Any] = {
     "accepted": {"type": "raw"},
     "gpu_operator_values": {"type": "raw"},
     "gpu_operator_kata_manager": {"type": "raw"},
+    "coco_operator_node_selector": {"type": "raw"},
+    "kata_deploy_node_selector": {"type": "raw"},
     "tools": {"type": "list", "elements": "str"},
     "manifest_operator_ref": {"type": "str"},
     "manifest_runtime_ref": {"type": "str"},
@@ -62,6 +64,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             *_controller.targets(kata, container),
             *refusals,
             *_values(release, arguments),
+            *(
+                finding
+                for name in ("coco_operator_node_selector", "kata_deploy_node_selector")
+                for finding in _controller.selector(name, arguments[name])
+            ),
             *_controller.acceptances(arguments["accepted"] or []),
             *_controller.choices(_choices(arguments, variables)),
             *_controller.misspelt(_variables(variables), {*known, *arguments["known"]}, roles),

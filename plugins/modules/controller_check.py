@@ -49,6 +49,12 @@ options:
   gpu_operator_kata_manager:
     description: Value of C(gpu_operator_kata_manager).
     type: raw
+  coco_operator_node_selector:
+    description: Value of C(coco_operator_node_selector), which must not be empty.
+    type: raw
+  kata_deploy_node_selector:
+    description: Value of C(kata_deploy_node_selector), which must not be empty.
+    type: raw
   tools:
     description:
       - Programs that the controller needs; alternatives are separated by a bar.

@@ -131,6 +131,21 @@ def acceptances(items: Any) -> list[Finding]:
     return found
 
 
+def selector(name: str, value: Any) -> list[Finding]:
+    """The node selector of the Kata runtime, where the inventory has one of its own."""
+    if value is None or (isinstance(value, Mapping) and value):
+        return []
+    return [
+        Finding(
+            "bad_value",
+            BLOCK,
+            f"{name} is {value!r}.",
+            "Without a label the runtime would go to every node, and containerd of every node would be restarted.",
+            "name a label that the Kata nodes have and no other node, or remove the variable.",
+        )
+    ]
+
+
 def remote(refs: Iterable[Any], is_folder: Callable[[str], bool]) -> bool:
     """Whether manifests come from a repository, which kustomize fetches with git."""
     return any(ref and not is_folder(str(ref)) for ref in refs)

@@ -117,6 +117,13 @@ class TestRefusals:
             (["-e", "katagpu_kubeconfig=/nonexistent/kubeconfig"], "/nonexistent/kubeconfig"),
             (["-e", "katagpu_node_name=not-a-node", "--limit", "kata-a10,localhost"], "not-a-node"),
             (["-e", "katagpu_default_workload=vm-passthough"], "vm-passthrough"),
+            (["-e", '{"gpu_operator_values": {"kataManager": {"enabled": true}}}'], "installs Kata by kata-deploy"),
+            (
+                ["-e", '{"katagpu_release": "23.9", "gpu_operator_values": {"sandboxWorkloads": {"mode": "kata"}}}'],
+                "has no such key",
+            ),
+            (["-e", "katagpu_release=25.3"], "katagpu_release_consent: '25.3'"),
+            (["-e", '{"kata_deploy_node_selector": {}}'], "containerd of every node would be restarted"),
             (["--limit", "kata-a10"], "name localhost too"),
         ],
         ids=lambda value: " ".join(value) if isinstance(value, list) else None,

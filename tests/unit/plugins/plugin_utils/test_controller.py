@@ -124,3 +124,12 @@ def test_only_manifests_that_are_not_in_a_folder_need_git() -> None:
 def test_an_acceptance_needs_an_id_and_a_reason(item: dict[str, object]) -> None:
     with pytest.raises(KatagpuError, match=r"katagpu_accepted_findings\[0\]"):
         accepted_findings([item])
+
+
+@pytest.mark.parametrize(
+    ("value", "refused"), [(None, False), ({"a": "b"}, False), ({}, True), ("", True), ("a=b", True)]
+)
+def test_a_runtime_for_every_node_is_refused(value: object, refused: bool) -> None:
+    messages = [finding.message() for finding in _controller.selector("kata_deploy_node_selector", value)]
+    assert bool(messages) is refused
+    assert all("containerd of every node would be restarted" in message for message in messages)
