@@ -43,7 +43,8 @@ LINT = [
     Stage("changelog", ["antsibull-changelog", "lint"]),
     Stage("docs", ["antsibull-docs", "lint-collection-docs", "--plugin-docs", "--skip-rstcheck", "."]),
 ]
-QUICK = [_pytest("unit", "tests/unit"), _pytest("contract", "tests/contract")]
+# A file to a process, so that what a module prepares for its tests is prepared once.
+QUICK = [_pytest("unit", "-n", "auto", "--dist", "loadfile", "tests/unit"), _pytest("contract", "tests/contract")]
 SANITY = [Stage("sanity", ["tests/sanity/run"])]
 BUILD = [_pytest("build", "tests/integration/test_build.py")]
 # The lab is booted once: the molecule scenarios look at what the end-to-end run has made.

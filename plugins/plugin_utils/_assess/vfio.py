@@ -188,13 +188,17 @@ def _reserved_regions(view: HostView, answer: Answer) -> None:
 def _memory(view: HostView, answer: Answer) -> None:
     """Only the memory of the six base address registers: drivers do without I/O ports and the expansion ROM."""
     for gpu in view.gpus:
-        homeless = [bar for bar in gpu.bars if bar["type"] == "memory" and bar["index"] < 6 and not bar["assigned"]]
-        for bar in homeless:
+        homeless = [
+            region
+            for region in gpu.bars
+            if region["type"] == "memory" and region["index"] < 6 and not region["assigned"]
+        ]
+        for region in homeless:
             answer.findings.append(
                 view.finding(
                     "A13",
                     BLOCK,
-                    f"GPU {gpu.address} has no address for its memory range {bar['index']} of {_size(bar['size'])}.",
+                    f"GPU {gpu.address} has no address for its memory range {region['index']} of {_size(region['size'])}.",
                     consequence="The GPU works neither here nor in a virtual machine.",
                     fix="enable Above 4G Decoding, or enlarge the space for devices (MMIO high size), in the firmware.",
                     evidence=(f"/sys/bus/pci/devices/{gpu.address}/resource",),
