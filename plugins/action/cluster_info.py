@@ -39,6 +39,7 @@ ARGUMENTS: dict[str, Any] = {
     "coco_operator_namespace": {"type": "str"},
     "kata_deploy_namespace": {"type": "str"},
     "gpu_operator_name": {"type": "str"},
+    "kata_deploy_name": {"type": "str"},
     "kata_selector": {"type": "dict"},
     "tolerations": {"type": "dict", "default": {}},
     "workload_memory_mib": {"type": "int"},
@@ -104,7 +105,10 @@ def inform(
     facts = _cluster_read.facts_of(read, selector)
     raw_helm = [item for space in read["namespaces"] for item in _helm.latest(read["raw"][f"helm {space}"])]
     helm = [_helm.verdict(item, raw_helm, facts["adopted"]) for item in wanted_helm]
-    operator = str(arguments.get("gpu_operator_name") or (release.get("gpu_operator") or {}).get("name") or "")
+    names = {
+        part: str(arguments.get(f"{part}_name") or (release.get(part) or {}).get("name") or "")
+        for part in ("gpu_operator", "kata_deploy")
+    }
     eligible = arguments.get("eligible")
     view = ClusterView(
         facts,
@@ -117,7 +121,8 @@ def inform(
         kata_selector=selector,
         tolerations={part: value for part, value in (arguments.get("tolerations") or {}).items() if value is not None},
         workload_memory_mib=int(arguments.get("workload_memory_mib") or 0),
-        operator_release=f"{places['gpu_operator']}/{operator}" if operator else "",
+        operator_release=f"{places['gpu_operator']}/{names['gpu_operator']}" if names["gpu_operator"] else "",
+        kata_release=f"{places['kata_deploy']}/{names['kata_deploy']}" if names["kata_deploy"] else "",
     )
     findings = accept([finding for judge in cluster.JUDGES for finding in judge(view)], accepted)
     kept = {

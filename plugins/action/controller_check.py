@@ -25,6 +25,7 @@ ARGUMENTS: dict[str, Any] = {
     "accepted": {"type": "raw"},
     "gpu_operator_values": {"type": "raw"},
     "gpu_operator_kata_manager": {"type": "raw"},
+    "kata_deploy_values": {"type": "raw"},
     "coco_operator_node_selector": {"type": "raw"},
     "kata_deploy_node_selector": {"type": "raw"},
     "tools": {"type": "list", "elements": "str"},
@@ -109,7 +110,10 @@ def _release(arguments: Mapping[str, Any]) -> tuple[dict[str, Any], list[Finding
 def _values(release: Mapping[str, Any], arguments: Mapping[str, Any]) -> list[Finding]:
     if not isinstance(release.get("gpu_operator"), Mapping) or "values" not in release["gpu_operator"]:
         return []
-    return _chart_values.judge(release, arguments["gpu_operator_values"], arguments["gpu_operator_kata_manager"])
+    return [
+        *_chart_values.judge(release, arguments["gpu_operator_values"], arguments["gpu_operator_kata_manager"]),
+        *_chart_values.judge_kata_deploy(release, arguments["kata_deploy_values"]),
+    ]
 
 
 def _choices(arguments: Mapping[str, Any], variables: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -70,6 +70,9 @@ options:
   gpu_operator_name:
     description: Name of the Helm release of the GPU Operator. Nothing means that of the release.
     type: str
+  kata_deploy_name:
+    description: Name of the Helm release of kata-deploy. Nothing means that of the release.
+    type: str
   kata_selector:
     description: Labels of the nodes that get the Kata runtime. Nothing means those of the release.
     type: dict

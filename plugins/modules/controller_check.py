@@ -49,6 +49,9 @@ options:
   gpu_operator_kata_manager:
     description: Value of C(gpu_operator_kata_manager).
     type: raw
+  kata_deploy_values:
+    description: Value of C(kata_deploy_values).
+    type: raw
   coco_operator_node_selector:
     description: Value of C(coco_operator_node_selector), which must not be empty.
     type: raw

@@ -27,10 +27,17 @@ def artifacts(release: Mapping[str, Any]) -> dict[str, Any]:
         "architectures": list(release["architectures"]),
         "charts": [_chart(part, release[part]) for part in release["install_order"] if part in _CHARTS],
         "manifests": _manifests(release),
-        "images": [*map(dict, release["downloads"]["images"]), _sample(release)],
+        "images": [*(_replaced(release, image) for image in release["downloads"]["images"]), _sample(release)],
         "guest_artifacts": _guest(release),
         "warnings": _warnings(release),
     }
+
+
+def _replaced(release: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
+    """What is pulled where the release takes an image from elsewhere."""
+    name, colon, tag = str(row["image"]).rpartition(":")
+    other = ((release.get("coco_operator") or {}).get("images") or {}).get(name)
+    return {**row, "image": f"{other}{colon}{tag}", "instead_of": row["image"]} if other else dict(row)
 
 
 def _chart(part: str, data: Mapping[str, Any]) -> dict[str, Any]:

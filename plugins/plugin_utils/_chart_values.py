@@ -20,14 +20,11 @@ _EVIDENCE = ("gpu_operator_values", "gpu_operator_kata_manager")
 
 def judge(release: Mapping[str, Any], values: Any, kata_manager: Any = None) -> list[Finding]:
     """C(values) and C(kata_manager) are what the inventory sets; the release's own values are right by themselves."""
-    if not isinstance(values or {}, Mapping):
-        return [
-            _finding(
-                f"gpu_operator_values must be a dictionary, it is {values!r}.", "It holds chart values.", "correct it."
-            )
-        ]
+    wrong = [*_shape("gpu_operator_values", values), *_shape("gpu_operator_kata_manager", kata_manager, deep=False)]
+    if wrong:
+        return wrong
     given: Mapping[str, Any] = values or {}
-    found = [*_kata_manager(release, given, kata_manager or {}), *_mode(release, given), *_sandbox(given)]
+    found = [*_kata_manager(release, given, kata_manager or {}), *_mode(release, given), *_switched_off(release, given)]
     merged = merge(release["gpu_operator"]["values"], given)
     for path, allowed in (release["gpu_operator"].get("enums") or {}).items():
         value = at(merged, path)
@@ -40,6 +37,53 @@ def judge(release: Mapping[str, Any], values: Any, kata_manager: Any = None) -> 
                 )
             )
     return found
+
+
+def judge_kata_deploy(release: Mapping[str, Any], values: Any) -> list[Finding]:
+    """The values of kata-deploy that the inventory sets, in the same way."""
+    kata = release.get("kata_deploy")
+    wrong = _shape("kata_deploy_values", values)
+    if wrong or kata is None or not values:
+        return wrong
+    merged = merge(kata["values"], values)
+    found = []
+    for name in kata["runtime_classes"]:
+        shim = name.removeprefix("kata-")
+        if at(merged, f"shims.{shim}.enabled") is not True or at(merged, "runtimeClasses.enabled") is False:
+            found.append(
+                _finding(
+                    f"kata_deploy_values switch off what makes the RuntimeClass {name}.",
+                    "Pods with GPUs name this class, and the run would wait for it until its time is over.",
+                    f"remove shims.{shim}.enabled and runtimeClasses.enabled from them.",
+                )
+            )
+    for path in ("env.multiInstallSuffix", "job.nodes"):
+        if at(merged, path):
+            found.append(
+                _finding(
+                    f"kata_deploy_values.{path} is set.",
+                    "The runtime would get other names, or go to other nodes, than those that this collection waits for.",
+                    "remove it; nodes are chosen by kata_deploy_node_selector.",
+                )
+            )
+    return found
+
+
+def _shape(name: str, values: Any, deep: bool = True) -> list[Finding]:
+    """A block that is no dictionary would be merged over a whole block of the chart."""
+    if values is None or values == "":
+        return []
+    if not isinstance(values, Mapping):
+        return [_finding(f"{name} must be a dictionary, it is {values!r}.", "It holds chart values.", "correct it.")]
+    blocks = ("sandboxWorkloads", "kataManager", "daemonsets", "nfd", "shims", "env", "job", "runtimeClasses")
+    return [
+        _finding(f"{name}.{key} must be a dictionary, it is {value!r}.", "The chart has a block there.", "correct it.")
+        for key, value in values.items()
+        if deep
+        and not isinstance(value, Mapping)
+        and (key in blocks or isinstance(value, bool))
+        and key not in ("debug",)
+    ]
 
 
 def at(values: Any, path: str) -> Any:
@@ -76,7 +120,8 @@ def _mode(release: Mapping[str, Any], values: Mapping[str, Any]) -> list[Finding
     return [_finding(fact, consequence, f"remove it; the release sets {ours}.")]
 
 
-def _sandbox(values: Mapping[str, Any]) -> list[Finding]:
+def _switched_off(release: Mapping[str, Any], values: Mapping[str, Any]) -> list[Finding]:
+    """Operands of container nodes may be switched off; those of Kata nodes are what the release consists of."""
     found = []
     if at(values, "sandboxWorkloads.enabled") is False:
         found.append(
@@ -86,14 +131,17 @@ def _sandbox(values: Mapping[str, Any]) -> list[Finding]:
                 "remove it.",
             )
         )
-    if at(values, "vfioManager.enabled") is False:
-        found.append(
-            _finding(
-                "gpu_operator_values.vfioManager.enabled is false.",
-                "Nobody would bind the GPUs: with katagpu_vfio_owner operator that is the task of vfio-manager.",
-                "remove it.",
+    for operand in release["operands"]["kata"]:
+        block = operand.get("enabled_by")
+        if block and at(values, f"{block}.enabled") is False:
+            found.append(
+                _finding(
+                    f"gpu_operator_values.{block}.enabled is false.",
+                    f"Without {operand['daemonset']} no GPU of a Kata node would be bound and offered, and the run would wait for it"
+                    " until its time is over.",
+                    "remove it.",
+                )
             )
-        )
     return found
 
 

@@ -28,6 +28,9 @@ PERMISSIONS: tuple[tuple[str, str, str, str], ...] = (
     ("list", "", "pods", ""),
     ("list", "policy", "poddisruptionbudgets", ""),
     ("create", "", "namespaces", ""),
+    ("patch", "", "namespaces", ""),
+    ("get", "", "configmaps", ""),
+    ("patch", "", "configmaps", ""),
     ("create", "", "secrets", ""),
     ("list", "", "secrets", ""),
     ("create", "", "serviceaccounts", ""),
@@ -67,8 +70,10 @@ HELM_RELEASE = "katagpu.io/helm-"
 
 def permissions_of(release: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
     """What has to be allowed for the parts of this release."""
-    coco = "coco_operator" in release
-    return [item for item in PERMISSIONS if coco or item[1] != "confidentialcontainers.org"]
+    needless = [] if "coco_operator" in release else ["ccruntimes"]
+    # kubeadm's configuration of the kubelet.
+    needless += [] if "kubelet" in release else ["configmaps"]
+    return [item for item in PERMISSIONS if item[2] not in needless]
 
 
 def read(api: Api, namespaces: Iterable[str], permissions: Iterable[tuple[str, str, str, str]] = ()) -> dict[str, Any]:
@@ -234,7 +239,15 @@ def _runtime_class(item: Mapping[str, Any]) -> dict[str, Any]:
         "node_selector": (item.get("scheduling") or {}).get("nodeSelector") or {},
         "managed_by": labels.get("app.kubernetes.io/managed-by", ""),
         "kata_manager": labels.get("nvidia.com/kata-runtime-class") == "true",
+        "helm_release": _helm_owner(item["metadata"]),
     }
+
+
+def _helm_owner(metadata: Mapping[str, Any]) -> str:
+    """Namespace and name of the Helm release that made an object, or nothing."""
+    annotations = metadata.get("annotations") or {}
+    name = annotations.get("meta.helm.sh/release-name")
+    return f"{annotations.get('meta.helm.sh/release-namespace', '')}/{name}" if name else ""
 
 
 def _cc_runtime(item: Mapping[str, Any]) -> dict[str, Any]:
@@ -255,13 +268,11 @@ def _cc_runtime(item: Mapping[str, Any]) -> dict[str, Any]:
 def _policy(item: Mapping[str, Any]) -> dict[str, Any]:
     metadata, status, spec = item["metadata"], item.get("status") or {}, item.get("spec") or {}
     kata = spec.get("kataManager") or {}
-    annotations = metadata.get("annotations") or {}
     return {
         "state": status.get("state"),
         "conditions": status.get("conditions") or [],
         "chart": (metadata.get("labels") or {}).get("helm.sh/chart", ""),
-        "release_name": annotations.get("meta.helm.sh/release-name", ""),
-        "release_namespace": annotations.get("meta.helm.sh/release-namespace", ""),
+        "helm_release": _helm_owner(metadata),
         "sandbox_workloads": spec.get("sandboxWorkloads") or {},
         "disabled": sorted(
             key for key, block in spec.items() if isinstance(block, Mapping) and block.get("enabled") is False

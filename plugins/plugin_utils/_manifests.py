@@ -178,6 +178,13 @@ def kata_classes(values: Mapping[str, Any]) -> list[str]:
     return [str(entry["name"]) for entry in config.get("runtimeClasses") or []]
 
 
+def nested(path: str, value: Any) -> dict[str, Any]:
+    """A value at a dotted path."""
+    for key in reversed(path.split(".")):
+        value = {key: value}
+    return dict(value)
+
+
 def kata_deploy_values(
     stack: Mapping[str, Any],
     distribution: str,
@@ -189,6 +196,8 @@ def kata_deploy_values(
     inputs: dict[str, Any] = {"k8sDistribution": distribution, "nodeSelector": dict(node_selector)}
     if tolerations:
         inputs["tolerations"] = [dict(item) for item in tolerations]
+    if values.get("deploymentMode") == "job" and "job_node_selector" in stack["kata_deploy"]:
+        inputs = merge(inputs, nested(stack["kata_deploy"]["job_node_selector"], dict(node_selector)))
     merged = merge(merge(stack["kata_deploy"]["values"], inputs), values)
     if not merged["nodeSelector"]:
         raise KatagpuError(

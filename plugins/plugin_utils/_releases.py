@@ -81,6 +81,7 @@ _INSTALLABLE: dict[str, Any] = {
         "chart_version": str,
         "values": dict,
         "node_selector": dict,
+        "job_node_selector?": str,
         "daemonset": str,
         "done_label": dict,
         "runtime_classes": [str],
@@ -184,12 +185,23 @@ def problems(value: Any, shape: Any, where: str) -> list[str]:
 
 def validate(name: str, entry: Any) -> list[str]:
     found = problems(entry, _ALWAYS, name)
-    if (
-        isinstance(entry, Mapping)
-        and isinstance(entry.get("support"), Mapping)
-        and entry["support"].get("level") == INSTALL
-    ):
-        found += problems(entry, _INSTALLABLE, name)
+    if found or entry["support"]["level"] != INSTALL:
+        return found
+    return problems(entry, _INSTALLABLE, name) or _contradictions(name, entry)
+
+
+def _contradictions(name: str, entry: Mapping[str, Any]) -> list[str]:
+    found = [
+        f"{name}.install_order names {part}, and there is no {name}.{part}"
+        for part in entry["install_order"]
+        if part not in entry
+    ]
+    version, prefixes = entry["gpu_operator"]["chart_version"], entry["fingerprint"]["gpu_operator_charts"]
+    if not any(f"v{version.lstrip('v')}".startswith(prefix) for prefix in prefixes):
+        found.append(
+            f"{name}.gpu_operator.chart_version is {version}, which no prefix of {name}.fingerprint.gpu_operator_charts fits"
+            f" ({', '.join(prefixes)}); once installed, the release would not recognise itself"
+        )
     return found
 
 

@@ -53,6 +53,8 @@ def sentence(text: str) -> str:
 
 def support(release: Release) -> str:
     found = [sentence(LEVELS[release["support"]["level"]])]
+    if release["support"].get("consent"):
+        found.append("Only with consent: set ``katagpu_release_consent`` to its name.")
     if release["support"].get("note"):
         found.append(sentence(release["support"]["note"]))
     if release["support"].get("validated_by"):
@@ -298,7 +300,8 @@ def matrix(releases: Mapping[str, Release], default: str) -> str:
                 " ".join([by, kata_version(release)]).strip(),
                 span(release["kubernetes"]),
                 span(release["containerd"]),
-                release["support"]["level"].replace("_", " "),
+                release["support"]["level"].replace("_", " ")
+                + (", with consent" if release["support"].get("consent") else ""),
             ]
         )
     lines = table("15 20 20 15 15 15", overview, header=True)

@@ -65,6 +65,8 @@ def container_runtime(view: ClusterView) -> list[Finding]:
                 )
             )
         elif ranges.inside(version, allowed) is False:
+            # Another major version has another configuration, which nobody could accept into working.
+            acceptable = version.partition(".")[0] == str(allowed["max"]).partition(".")[0]
             found.append(
                 Finding(
                     "containerd_range",
@@ -72,11 +74,11 @@ def container_runtime(view: ClusterView) -> list[Finding]:
                     f"the node runs containerd {version}; the release {view.release['name']} is for"
                     f" {ranges.shown(allowed)}.",
                     "The runtime would be written to a configuration that this containerd does not read.",
-                    "choose another release, or accept the finding with a reason.",
+                    "install a containerd of that range, or choose a release for this one (katagpu_release)"
+                    + (", or accept the finding with a reason." if acceptable else "."),
                     (f"Node {name} .status.nodeInfo.containerRuntimeVersion",),
                     node=name,
-                    # Another major version has another configuration, which nobody could accept into working.
-                    acceptable=version.partition(".")[0] == str(allowed["max"]).partition(".")[0],
+                    acceptable=acceptable,
                 )
             )
     return found
@@ -221,15 +223,12 @@ def foreign_gpu_nodes(view: ClusterView) -> list[Finding]:
     foreign = view.foreign_gpu_nodes
     everyone = view.default_workload == view.release["labels"]["workload"]["kata"]
     if foreign:
-        changing = any(
-            item["chart"] == "gpu-operator" and item["verdict"] in ("install", "upgrade") for item in view.helm
-        )
         effect = "bound to VFIO" if everyone else "given the operator's driver"
         found.append(
             Finding(
                 "foreign_gpu_nodes",
                 # Where an operator runs already it has labelled them; a changed default or changed values hit them again.
-                WARN if view.installed and not everyone and not changing else BLOCK,
+                WARN if view.installed and not everyone and not view.operator_changes else BLOCK,
                 f"the GPU nodes {some(foreign)} are not in the inventory.",
                 f"The GPU Operator labels every GPU node of the cluster, so their GPUs would be {effect}.",
                 "name them in kata_nodes or container_nodes, label them nvidia.com/gpu.deploy.operands=false, or accept"

@@ -33,6 +33,8 @@ class ClusterView:
     workload_memory_mib: int = 0
     # Namespace and name of the Helm release of the GPU Operator.
     operator_release: str = ""
+    # The same of kata-deploy.
+    kata_release: str = ""
 
     @cached_property
     def nodes(self) -> Mapping[str, Mapping[str, Any]]:
@@ -91,6 +93,11 @@ class ClusterView:
 
     def gpu_pods_on(self, name: str) -> list[str]:
         return [f"{pod['namespace']}/{pod['name']}" for pod in self.facts["gpu_pods"] if pod["node"] == name]
+
+    @property
+    def operator_changes(self) -> bool:
+        """Whether this run installs or changes the GPU Operator, as far as its values are known."""
+        return any(item["chart"] == "gpu-operator" and item["verdict"] in ("install", "upgrade") for item in self.helm)
 
     @cached_property
     def installed(self) -> bool:

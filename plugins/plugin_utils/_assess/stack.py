@@ -75,7 +75,8 @@ def generations(view: ClusterView) -> list[Finding]:
                 f"the GPU Operator is installed in version {', '.join(seen['charts'])}, not in that of the release"
                 f" {view.release['name']}.",
                 "An upgrade in place restarts vfio-manager, which takes GPUs from running virtual machines.",
-                "choose the installed release, or migrate.",
+                "choose the installed release (katagpu_release; one of your own in katagpu_releases needs a fingerprint that fits its"
+                " chart version), or remove the installed stack first: its workloads, the GPU Operator, the Kata runtime.",
                 tuple(seen["evidence"]),
             )
         )

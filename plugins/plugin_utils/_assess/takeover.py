@@ -52,21 +52,30 @@ def foreign_operator(view: ClusterView) -> list[Finding]:
     """Helm refuses objects of another release, but only after labels are written and a runtime is installed."""
     found = []
     for name, policy in view.facts["cluster_policies"].items():
-        owner = f"{policy['release_namespace']}/{policy['release_name']}"
-        if view.operator_release and policy["release_name"] and owner != view.operator_release:
-            found.append(
-                Finding(
-                    "foreign_name",
-                    BLOCK,
-                    f"the GPU Operator is installed under another name: the ClusterPolicy {name} belongs to the Helm release"
-                    f" {owner}, and this run would install {view.operator_release}.",
-                    "A second GPU Operator would fight with the first.",
-                    f"set gpu_operator_namespace: {policy['release_namespace']} and gpu_operator_name: {policy['release_name']},"
-                    " or uninstall it.",
-                    (f"ClusterPolicy {name} .metadata.annotations",),
-                )
-            )
-    return found
+        found += _foreign("gpu_operator", view.operator_release, policy["helm_release"], f"the ClusterPolicy {name}")
+    for name, item in view.facts["runtime_classes"].items():
+        if item["managed_by"] == "kata-deploy":
+            found += _foreign("kata_deploy", view.kata_release, item["helm_release"], f"the RuntimeClass {name}")
+    # One is enough: they all belong to the same release.
+    return list({finding.fix: finding for finding in found}.values())
+
+
+def _foreign(role: str, wanted: str, owner: str, what: str) -> list[Finding]:
+    if not wanted or not owner or owner == wanted:
+        return []
+    namespace, _slash, name = owner.partition("/")
+    chart = role.replace("_", "-")
+    return [
+        Finding(
+            "foreign_name",
+            BLOCK,
+            f"{chart} is installed under another name: {what} belongs to the Helm release {owner}, and this run would install"
+            f" {wanted}.",
+            f"A second {chart} would fight with the first.",
+            f"set {role}_namespace: {namespace} and {role}_name: {name}, or uninstall it.",
+            (f"{what} .metadata.annotations",),
+        )
+    ]
 
 
 def foreign_values(view: ClusterView) -> list[Finding]:

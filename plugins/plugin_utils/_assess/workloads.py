@@ -73,7 +73,7 @@ def protection(view: ClusterView) -> list[Finding]:
 
 
 def _unprotected(view: ClusterView, names: list[str], fixed: bool) -> Finding:
-    changing = not view.installed or any(item["verdict"] in ("install", "upgrade") for item in view.helm)
+    changing = not view.installed or view.operator_changes
     off = view.operands_off_key
     driver = ", and would install its driver on the host" if view.default_workload == "container" else ""
     way = f"set katagpu_protect_ineligible: true, which labels exactly these nodes {off}=false until they are eligible"

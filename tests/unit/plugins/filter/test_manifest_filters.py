@@ -22,7 +22,12 @@ FILTERS = (
     "gpu_operator_waits",
     "kata_manager_values",
     "named_nodes",
-    "runtime_class_waits",
+    "helm_namespace",
+    "kata_deploy_values",
+    "kata_deploy_waits",
+    "coco_operator_waits",
+    "replaced_images",
+    "skipped_workloads",
     "undrained_pods",
     "workload_pod",
 )
@@ -74,8 +79,8 @@ def test_an_error_names_the_filter(name: str, arguments: tuple[Any, ...], option
 def test_a_template_finds_them_by_full_name() -> None:
     pods = [{"metadata": {"namespace": "n", "name": "p"}}]
     text = f"""{{{{ {{
-        'classes': ['a'] | katagpu.cluster.runtime_class_waits | map(attribute='name') | list,
+        'namespace': ('a' | katagpu.cluster.helm_namespace('b')).metadata.name,
         'values': {{'artifacts_dir': '/opt/a'}} | katagpu.cluster.kata_manager_values,
         'left': {pods} | katagpu.cluster.undrained_pods,
     }} }}}}"""
-    assert template(text) == {"classes": ["a"], "values": {"config": {"artifactsDir": "/opt/a"}}, "left": ["n/p"]}
+    assert template(text) == {"namespace": "a", "values": {"config": {"artifactsDir": "/opt/a"}}, "left": ["n/p"]}

@@ -110,7 +110,8 @@ def test_the_playbook_shows_and_writes_the_list_without_hosts(tmp_path: Path) ->
     arguments = ("-e", "katagpu_release=23.9", "-e", f"katagpu_artifacts_file={target}")
     done = play(*arguments)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "image: gcr.io/kubebuilder/kube-rbac-proxy:v0.13.1" in done.stdout
+    assert "image: quay.io/brancz/kube-rbac-proxy:v0.13.1" in done.stdout
+    assert "instead_of: gcr.io/kubebuilder/kube-rbac-proxy:v0.13.1" in done.stdout
     assert yaml.safe_load(target.read_text(encoding="utf-8")) == _artifacts.artifacts(_releases.lookup("23.9"))
     assert "changed=0" in play(*arguments).stdout
 

@@ -40,13 +40,16 @@ def test_what_the_releases_set_themselves_is_right(release: dict[str, Any]) -> N
         (LEGACY, {"ccManager": {"defaultMode": False}}, None, "is False"),
         (CURRENT, {"daemonsets": {"updateStrategy": "Rolling"}}, None, "set one of RollingUpdate, OnDelete"),
         (LEGACY, {"sandboxWorkloads": {"enabled": False}}, None, "take every node for a container node"),
-        (CURRENT, {"vfioManager": {"enabled": False}}, None, "Nobody would bind the GPUs"),
-        (CURRENT, ["kataManager"], None, "must be a dictionary"),
+        (CURRENT, {"vfioManager": {"enabled": False}}, None, "Without nvidia-vfio-manager no GPU"),
+        (CURRENT, {"ccManager": {"enabled": False}}, None, "Without nvidia-cc-manager no GPU"),
+        (LEGACY, {"kataManager": {"enabled": False}}, None, "Without nvidia-kata-manager no GPU"),
+        (CURRENT, ["kataManager"], None, "gpu_operator_values must be a dictionary"),
+        (CURRENT, {"driver": True}, None, "gpu_operator_values.driver must be a dictionary"),
+        (CURRENT, {"nfd": "off"}, None, "gpu_operator_values.nfd must be a dictionary"),
+        (CURRENT, {}, "yes", "gpu_operator_kata_manager must be a dictionary"),
     ],
 )
-def test_what_cannot_work_is_refused(
-    release: dict[str, Any], values: Any, kata_manager: dict[str, Any] | None, part: str
-) -> None:
+def test_what_cannot_work_is_refused(release: dict[str, Any], values: Any, kata_manager: Any, part: str) -> None:
     messages = [finding.message() for finding in _chart_values.judge(release, values, kata_manager)]
     assert any(part in message for message in messages), messages
 
@@ -54,3 +57,25 @@ def test_what_cannot_work_is_refused(
 def test_a_kata_manager_that_is_switched_off_is_no_wish() -> None:
     assert _chart_values.judge(CURRENT, {}, {"enabled": False}) == []
     assert _chart_values.judge(LEGACY, {"kataManager": {"enabled": True}}, {"artifacts_dir": "/opt/x"}) == []
+
+
+@pytest.mark.parametrize(
+    ("values", "part"),
+    [
+        ({"shims": {"qemu-nvidia-gpu": {"enabled": False}}}, "RuntimeClass kata-qemu-nvidia-gpu"),
+        ({"runtimeClasses": {"enabled": False}}, "RuntimeClass kata-qemu-nvidia-gpu"),
+        ({"env": {"multiInstallSuffix": "x"}}, "kata_deploy_values.env.multiInstallSuffix is set"),
+        ({"deploymentMode": "job", "job": {"nodes": ["other"]}}, "kata_deploy_values.job.nodes is set"),
+        ({"shims": True}, "kata_deploy_values.shims must be a dictionary"),
+    ],
+)
+def test_values_of_kata_deploy_that_cannot_work_are_refused(values: dict[str, Any], part: str) -> None:
+    messages = [finding.message() for finding in _chart_values.judge_kata_deploy(CURRENT, values)]
+    assert any(part in message for message in messages), messages
+
+
+def test_other_values_of_kata_deploy_are_the_users_business() -> None:
+    values = {"debug": True, "deploymentMode": "job", "shims": {"qemu-nvidia-gpu-snp": {"enabled": True}}}
+    assert _chart_values.judge_kata_deploy(CURRENT, values) == []
+    assert _chart_values.judge_kata_deploy(CURRENT, None) == []
+    assert _chart_values.judge_kata_deploy(LEGACY, {"shims": {}}) == []

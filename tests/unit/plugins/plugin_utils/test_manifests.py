@@ -255,6 +255,12 @@ class TestKataDeploy:
             "tolerations": [{"key": "gpu", "operator": "Exists"}],
         }
 
+    def test_jobs_go_to_the_same_nodes(self) -> None:
+        stack = {"kata_deploy": {**STACK["kata_deploy"], "job_node_selector": "job.nodeSelector"}}
+        arguments = ("k8s", {"a": "b"}, [], {"deploymentMode": "job"})
+        assert manifests.kata_deploy_values(stack, *arguments)["job"] == {"nodeSelector": {"a": "b"}}
+        assert "job" not in manifests.kata_deploy_values(stack, "k8s", {"a": "b"}, [], {})
+
     def test_every_node_of_the_cluster_is_refused(self) -> None:
         with pytest.raises(KatagpuError, match="containerd of every node would be restarted"):
             self.values(node_selector={})

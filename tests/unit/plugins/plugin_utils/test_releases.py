@@ -82,6 +82,8 @@ def test_a_release_of_ones_own_may_start_from_another() -> None:
         ({"23.9": {"workload": {"max_gpus": True}}}, "23.9.workload.max_gpus must be a number"),
         ({"23.9": {"operands": {"kata": [{"daemonset": "x"}]}}}, "operands.kata\\[0\\].deploy_label is missing"),
         ({"23.9": {"gpu_operator": {"crds": "x"}}}, "gpu_operator.crds must be a list"),
+        ({"23.9": {"install_order": ["gpu_operator", "kata_deploy"]}}, "there is no 23.9.kata_deploy"),
+        ({"23.9": {"gpu_operator": {"chart_version": "v27.1.0"}}}, "would not recognise itself"),
         ({"23.9": {"kubernetes": None}}, "23.9.kubernetes must be a mapping"),
     ],
 )

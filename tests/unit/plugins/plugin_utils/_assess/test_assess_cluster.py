@@ -376,6 +376,17 @@ def test_an_operator_of_another_helm_release_is_seen_before_anything_is_written(
     assert "foreign_name" not in ids(ask(cluster, **same))
 
 
+def test_a_kata_deploy_of_another_helm_release_is_seen_in_any_namespace() -> None:
+    labels = {"app.kubernetes.io/managed-by": "kata-deploy"}
+    names = {"meta.helm.sh/release-name": "kata", "meta.helm.sh/release-namespace": "kube-system"}
+    item = {"metadata": {"name": "kata-qemu", "labels": labels, "annotations": names}}
+    cluster = api(node("a"), current_node("b"), version="v1.35.0", **{f"{CLASSES}/kata-qemu": item})
+    found = next(item for item in ask_current(cluster)["findings"] if item["id"] == "foreign_name")
+    assert "set kata_deploy_namespace: kube-system and kata_deploy_name: kata" in found["fix"]
+    named = {"kata_deploy_namespace": "kube-system", "kata_deploy_name": "kata"}
+    assert "foreign_name" not in ids(ask_current(cluster, **named))
+
+
 def test_values_of_a_release_that_is_not_ours_are_not_dropped() -> None:
     values = {"driver": {"enabled": False}, "toolkit": {"enabled": False}}
     objects = {"/api/v1/namespaces/gpu-operator/secrets/x": release_secret("deployed", **values)}
@@ -445,6 +456,7 @@ def test_openshift_is_left_alone() -> None:
 def test_another_major_version_of_containerd_cannot_be_accepted() -> None:
     answer = ask(api(node("a"), node("b", runtime="containerd://2.1.0")), {"containerd_range": "I know"})
     assert ids(answer) == ["containerd_range"]
+    assert "or accept" not in answer["findings"][0]["fix"]
     answer = ask(api(node("a"), node("b", runtime="containerd://1.8.0")), {"containerd_range": "I know"})
     assert ids(answer) == []
 
