@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.katagpu.cluster.plugins.module_utils._errors import KatagpuError
@@ -183,6 +183,50 @@ def nested(path: str, value: Any) -> dict[str, Any]:
     for key in reversed(path.split(".")):
         value = {key: value}
     return dict(value)
+
+
+def gpu_operator_values(
+    stack: Mapping[str, Any],
+    values: Mapping[str, Any],
+    kata_manager: Mapping[str, Any] | None = None,
+    default_workload: str | None = None,
+) -> dict[str, Any]:
+    """The values of the release, then the inputs of the role, then what the user says last."""
+    inputs: dict[str, Any] = {"kataManager": kata_manager_values(kata_manager or {})} if kata_manager else {}
+    if default_workload:
+        inputs["sandboxWorkloads"] = {"defaultWorkload": default_workload}
+    return merge(merge(stack["gpu_operator"]["values"], inputs), values)
+
+
+def wanted_charts(
+    stack: Mapping[str, Any], gpu_operator: Mapping[str, Any], kata_deploy: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """The Helm releases that a run would make, for a look at them before it begins. What is nothing is the release's."""
+    given = {"gpu_operator": gpu_operator, "kata_deploy": kata_deploy}
+    wanted = []
+    for part in stack["install_order"]:
+        if part not in given:
+            continue
+        own = {key: value for key, value in given[part].items() if value not in (None, "")}
+        pins = {key: own.get(key, stack[part][key]) for key in ("name", "namespace", "chart_version")}
+        wanted.append({**pins, "chart": part.replace("_", "-"), "values": _CHART_VALUES[part](stack, own)})
+    return wanted
+
+
+def _wanted_gpu_operator(stack: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    return gpu_operator_values(stack, own.get("values") or {}, own.get("kata_manager"), own.get("default_workload"))
+
+
+def _wanted_kata_deploy(stack: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    selector = own.get("node_selector") or stack["kata_deploy"]["node_selector"]
+    distribution = own.get("distribution") or "k8s"
+    return kata_deploy_values(stack, distribution, selector, own.get("tolerations") or [], own.get("values") or {})
+
+
+_CHART_VALUES: dict[str, Callable[[Mapping[str, Any], Mapping[str, Any]], dict[str, Any]]] = {
+    "gpu_operator": _wanted_gpu_operator,
+    "kata_deploy": _wanted_kata_deploy,
+}
 
 
 def kata_deploy_values(

@@ -236,6 +236,42 @@ class TestWaits:
             assert ("namespace" in entry) == (entry["kind"] in ("Deployment", "DaemonSet"))
 
 
+class TestWantedCharts:
+    STACK = {
+        "install_order": ["gpu_operator", "kata_deploy"],
+        "gpu_operator": {"name": "go", "namespace": "gns", "chart_version": "1", "values": {"mode": {"x": 1}}},
+        "kata_deploy": {
+            "name": "kd",
+            "namespace": "kns",
+            "chart_version": "2",
+            "values": {},
+            "node_selector": {"a": "b"},
+        },
+    }
+
+    def test_what_is_not_given_is_that_of_the_release(self) -> None:
+        empty = {"name": None, "namespace": None, "chart_version": None, "values": {}, "node_selector": {}}
+        first, second = manifests.wanted_charts(self.STACK, {**empty, "kata_manager": {}}, {**empty, "tolerations": []})
+        assert first == {**pins("go", "gns", "1", "gpu-operator"), "values": {"mode": {"x": 1}}}
+        assert second["values"] == {"k8sDistribution": "k8s", "nodeSelector": {"a": "b"}}
+        assert pins("kd", "kns", "2", "kata-deploy").items() <= second.items()
+
+    def test_inputs_of_the_roles_count(self) -> None:
+        own = {"name": "n", "values": {"mode": {"y": 2}}, "kata_manager": {"enabled": True}, "default_workload": "w"}
+        first = manifests.wanted_charts(self.STACK, own, {})[0]
+        assert first["name"] == "n"
+        kata, sandbox = {"enabled": True}, {"defaultWorkload": "w"}
+        assert first["values"] == {"mode": {"x": 1, "y": 2}, "kataManager": kata, "sandboxWorkloads": sandbox}
+
+    def test_a_release_without_a_chart_of_kata_has_one(self) -> None:
+        stack = {**self.STACK, "install_order": ["coco_operator", "gpu_operator"]}
+        assert [item["chart"] for item in manifests.wanted_charts(stack, {}, {})] == ["gpu-operator"]
+
+
+def pins(name: str, namespace: str, version: str, chart: str) -> dict[str, str]:
+    return {"name": name, "namespace": namespace, "chart_version": version, "chart": chart}
+
+
 class TestKataDeploy:
     def values(self, **changes: Any) -> dict[str, Any]:
         options: dict[str, Any] = {"distribution": "k8s", "node_selector": {"a": "b"}, "tolerations": [], "values": {}}
