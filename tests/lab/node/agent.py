@@ -24,6 +24,8 @@ from .logs import Logs, serve
 from .plain import PlainContainer
 
 TICK_SECONDS = 1.0
+# Longer than the watch needs to show what was sent.
+RESEND_SECONDS = 3.0
 
 
 class Agent:
@@ -50,6 +52,7 @@ class Agent:
         self._contexts: dict[tuple[str, str], RunContext] = {}
         self._ticked: dict[tuple[str, str], float] = {}
         self._sent: dict[str, Json] = {}
+        self._sent_at: dict[str, float] = {}
         self._removing: set[str] = set()
         self._retry_sandbox: dict[str, float] = {}
         self._pod_ips = 0
@@ -267,7 +270,8 @@ class Agent:
         status = lifecycle.settle(
             lifecycle.pod_status(record, self.config.address, now), before or pod.get("status"), now
         )
-        if status == before:
+        # The node controller takes Ready from the pods of a node that it does not hear from; a kubelet that is back says it again.
+        if status == before and (lifecycle.agrees(pod, status) or now - self._sent_at.get(uid, 0) < RESEND_SECONDS):
             return
         meta = pod["metadata"]
         path = f"/api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}/status"
@@ -276,7 +280,7 @@ class Agent:
         except ApiError as error:
             if error.status not in (404, 409):
                 raise
-        self._sent[uid] = status
+        self._sent[uid], self._sent_at[uid] = status, now
         if lifecycle.phase_of(record) in lifecycle.TERMINAL:
             self.devices.release(uid)
 
@@ -309,6 +313,7 @@ class Agent:
         self.devices.release(uid)
         self._removing.discard(uid)
         self._sent.pop(uid, None)
+        self._sent_at.pop(uid, None)
         self._retry_sandbox.pop(uid, None)
 
     def event(self, pod: Pod, reason: str, message: str, kind: str) -> None:

@@ -355,3 +355,9 @@ def settle(status: Json, before: Json | None, now: float) -> Json:
         keep = old is not None and old["status"] == item["status"] and "lastTransitionTime" in old
         conditions.append({**item, "lastTransitionTime": old["lastTransitionTime"] if keep and old else stamp(now)})
     return {**status, "conditions": conditions}
+
+
+def agrees(pod: Pod, status: Json) -> bool:
+    """Whether the conditions that the API has of a pod are those of `status`."""
+    known = {item["type"]: item["status"] for item in (pod.get("status") or {}).get("conditions") or []}
+    return all(known.get(item["type"]) == item["status"] for item in status["conditions"])

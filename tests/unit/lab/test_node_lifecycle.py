@@ -196,3 +196,10 @@ def test_transition_times_change_only_with_the_condition() -> None:
     times = {item["type"]: item["lastTransitionTime"] for item in later["conditions"]}
     assert times["Ready"] == lifecycle.stamp(NOW + 20)
     assert times["Initialized"] == lifecycle.stamp(NOW)
+
+
+@pytest.mark.parametrize(("known", "agreeing"), [("True", True), ("False", False), (None, False)])
+def test_a_condition_that_somebody_else_changed_is_seen(known: str | None, agreeing: bool) -> None:
+    """The node controller takes Ready from the pods of a node that it does not hear from."""
+    pod = {"status": {"conditions": [{"type": "Ready", "status": known}] if known else []}}
+    assert lifecycle.agrees(pod, {"conditions": [{"type": "Ready", "status": "True"}]}) is agreeing
