@@ -86,3 +86,11 @@ def test_execution_environment_installs_what_the_controller_needs() -> None:
     files = environment["dependencies"]
     assert files["python"] == "requirements.txt" and files["system"] == "bindep.txt"
     assert all((product.REPOSITORY / name).is_file() for name in files.values())
+
+
+def test_the_changelog_of_the_first_release_lists_what_there_is() -> None:
+    """Made by antsibull-changelog when something is added or removed; nothing else would notice that it was not."""
+    text = (product.REPOSITORY / "CHANGELOG.md").read_text(encoding="utf-8").replace("\\", "")
+    filters = {path.stem for path in (product.REPOSITORY / "plugins" / "filter").glob("[a-z]*.py")}
+    listed = re.findall(r"^\* katagpu\.cluster\.(\w+) - ", text, re.MULTILINE)
+    assert sorted(listed) == sorted([*filters, *MODULES, *product.ROLES])
