@@ -17,7 +17,7 @@ from ansible_collections.katagpu.cluster.plugins.module_utils._cluster.client im
 from ansible_collections.katagpu.cluster.plugins.module_utils._errors import KatagpuError
 from ansible_collections.katagpu.cluster.plugins.plugin_utils import _cluster_read, _helm, _releases
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._arguments import accepted_findings, release_of
-from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess import cluster, workloads
+from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess import cluster, rolls, workloads
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess.cluster_view import ClusterView
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess.stack import generation
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess.verify_cluster import checks_of
@@ -146,6 +146,7 @@ def inform(
         "objects": _cluster_read.object_verdicts(api, arguments.get("objects") or []),
         "helm": helm,
         "plan": cluster.plan(view),
+        "rolls": rolls.rolls(view),
         "checks": checks_of(view, places) if arguments.get("verify") else [],
         "requests": api.requests,
     }
@@ -192,6 +193,7 @@ def answer_without_api(findings: list[Finding], accepted: Mapping[str, str]) -> 
         },
         "generation": {"name": "unknown", "evidence": [], "charts": [], "kata_deploy": False, "legacy": []},
         "plan": {"node_labels": {}, "coco_operator": {}, "kata_deploy": {}, "gpu_operator": {}},
+        "rolls": {},
         "requests": 0,
     }
 

@@ -19,6 +19,8 @@ author:
   - katagpu contributors (@katagpu)
 description:
   - Merges the values of the release with the inputs of the role and refuses an empty node selector.
+  - Adds the label C(katagpu.io/kata-runtime) to the node selector, with a value made of version and values. A node gets that
+    label while it is drained. In job mode it is not added, because Helm makes the Jobs of all nodes at once.
 positional: _input
 options:
   _input:
@@ -42,6 +44,9 @@ options:
     description: Further values.
     type: dict
     required: true
+  chart_version:
+    description: Version of the chart. Nothing means that of the release.
+    type: str
 """
 
 EXAMPLES = r"""

@@ -46,6 +46,12 @@ options:
     type: list
     elements: str
     default: []
+  hold:
+    description:
+      - Nodes of O(kata) that the GPU Operator is to leave alone until they are drained, where its operands restart containerd.
+    type: list
+    elements: str
+    default: []
   eligible:
     description: The eligible nodes. When given, the two lists may contain no other node.
     type: list

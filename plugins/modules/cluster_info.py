@@ -30,7 +30,7 @@ options:
   nodes:
     description:
       - The nodes of the inventory by name, each with C(role) (V(kata) or V(container)) and what is known of the host,
-        C(addresses), C(boot_id), C(machine_id) and C(gpu_count).
+        C(addresses), C(boot_id), C(machine_id) and C(gpu_count), and whether it may be drained, C(maintenance_ok).
     type: dict
     default: {}
   namespaces:
@@ -223,6 +223,12 @@ denied:
   returned: success
   type: list
   elements: str
+rolls:
+  description:
+    - For each part of the release that restarts containerd, the C(nodes) on which it is still to come, each of which has to be drained
+      before it gets the C(labels). C(stale) are nodes that have such a label from before, C(unagreed) those that nobody agreed to drain.
+  returned: success
+  type: dict
 generation:
   description: The stack that the cluster has, and by what it was recognised.
   returned: success

@@ -52,6 +52,7 @@ _CRD_GROUPS = (
     "config.openshift.io",
 )
 _LABELS = (
+    "katagpu.io/",
     "nvidia.com/",
     "katacontainers.io/",
     "node.kubernetes.io/",

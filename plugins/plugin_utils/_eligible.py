@@ -34,6 +34,8 @@ def eligible(
             variables = hosts.get(host, {})
             name = node_name(host, variables)
             reasons = _cluster_reasons(name, cluster)
+            if role == "kata":
+                reasons += _roll_reasons(name, cluster)
             if host in broken:
                 reasons.append("failed in this run")
             if role == "kata":
@@ -69,6 +71,17 @@ def _record_reasons(record: Any) -> list[str]:
     if record.get("failed"):
         reasons.append("failed in this run")
     return reasons
+
+
+def _roll_reasons(name: str, cluster: Mapping[str, Any]) -> list[str]:
+    rolls: Mapping[str, Mapping[str, Any]] = cluster.get("rolls") or {}
+    parts = [part.replace("_", "-") for part, roll in rolls.items() if name in roll["unagreed"]]
+    if not parts:
+        return []
+    return [
+        f"needs to be drained, because containerd restarts when {' and '.join(parts)} come{'' if len(parts) > 1 else 's'} there,"
+        " and nobody agreed to that (katagpu_reboot_ok)"
+    ]
 
 
 def _cluster_reasons(name: str, cluster: Mapping[str, Any]) -> list[str]:

@@ -89,6 +89,7 @@ def verdict(
         "fix": "",
         "adopted": f"{namespace}/{name}" in adopted,
         "values_variable": f"{_ROLES[chart]}_values",
+        "node_selector": dict((wanted.get("values") or {}).get("nodeSelector") or {}),
         "brings_nfd": chart == "gpu-operator" and _enabled(wanted.get("values") or {}, "nfd"),
     }
     if ours is None:

@@ -10,6 +10,10 @@ from typing import Any
 
 from ansible_collections.katagpu.cluster.plugins.module_utils._errors import KatagpuError
 
+# What selects the nodes of the Kata runtime beside their workload. A node gets it while it is drained, so that containerd
+# is restarted on one node after the other; its value is that of the runtime that the node is to have.
+RUNTIME = "katagpu.io/kata-runtime"
+
 
 def wanted_labels(
     stack: Mapping[str, Any],
@@ -17,6 +21,7 @@ def wanted_labels(
     container: Iterable[str],
     extra: Mapping[str, Mapping[str, Any]] | None = None,
     protect: Iterable[str] = (),
+    hold: Iterable[str] = (),
     eligible: Iterable[str] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """The option C(nodes) of the module node_labels. Only nodes that are eligible or protected are in it."""
@@ -44,6 +49,8 @@ def wanted_labels(
         wanted[name].update(labels)
     for name in protect:
         wanted.setdefault(name, {off: "false"})
+    for name in set(hold) & set(roles["kata"]):
+        wanted[name][off] = "false"
     return wanted
 
 

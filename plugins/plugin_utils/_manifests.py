@@ -6,11 +6,17 @@
 from __future__ import annotations
 
 import copy
+import hashlib
+import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from ansible.module_utils.parsing.convert_bool import boolean
+
 from ansible_collections.katagpu.cluster.plugins.module_utils._errors import KatagpuError
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._cluster_read import HELM_RELEASE
+from ansible_collections.katagpu.cluster.plugins.plugin_utils._labels import RUNTIME
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._releases import merge
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._resources import gpu_resources
 
@@ -50,7 +56,13 @@ def named_nodes(
                 raise KatagpuError(f"two hosts of the inventory are node {name}: correct katagpu_node_name of {host}.")
             record = variables.get("katagpu_record") or {}
             address = variables.get("ansible_host")
-            node = {"role": role, "addresses": [str(address)] if address else []}
+            consent = variables.get("node_maintenance_reboot_ok", variables.get("katagpu_reboot_ok"))
+            node: dict[str, Any] = {
+                "role": role,
+                "host": host,
+                "addresses": [str(address)] if address else [],
+                "maintenance_ok": boolean(consent or False, strict=False),
+            }
             node.update({key: record[key] for key in ("boot_id", "machine_id", "gpu_count") if record.get(key)})
             nodes[name] = node
     return nodes
@@ -220,7 +232,10 @@ def _wanted_gpu_operator(stack: Mapping[str, Any], own: Mapping[str, Any]) -> di
 def _wanted_kata_deploy(stack: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     selector = own.get("node_selector") or stack["kata_deploy"]["node_selector"]
     distribution = own.get("distribution") or "k8s"
-    return kata_deploy_values(stack, distribution, selector, own.get("tolerations") or [], own.get("values") or {})
+    version = own.get("chart_version")
+    return kata_deploy_values(
+        stack, distribution, selector, own.get("tolerations") or [], own.get("values") or {}, version
+    )
 
 
 _CHART_VALUES: dict[str, Callable[[Mapping[str, Any], Mapping[str, Any]], dict[str, Any]]] = {
@@ -235,8 +250,13 @@ def kata_deploy_values(
     node_selector: Mapping[str, str],
     tolerations: Sequence[Mapping[str, Any]],
     values: Mapping[str, Any],
+    chart_version: str | None = None,
 ) -> dict[str, Any]:
-    """The values of the release, then the inputs of the role, then what the user says last."""
+    """The values of the release, then the inputs of the role, then what the user says last; and the mark of all of it.
+
+    The mark is a label that nodes get one by one: a changed chart goes to no node by itself. Jobs are made by Helm for all
+    nodes at once, so job mode has none.
+    """
     inputs: dict[str, Any] = {"k8sDistribution": distribution, "nodeSelector": dict(node_selector)}
     if tolerations:
         inputs["tolerations"] = [dict(item) for item in tolerations]
@@ -248,7 +268,16 @@ def kata_deploy_values(
             "the node selector of kata-deploy is empty: containerd of every node would be restarted. Name a label in"
             " kata_deploy_node_selector."
         )
+    if merged.get("deploymentMode") != "job":
+        mark = _runtime_mark(chart_version or stack["kata_deploy"]["chart_version"], merged)
+        merged["nodeSelector"] = {**merged["nodeSelector"], RUNTIME: mark}
     return merged
+
+
+def _runtime_mark(version: str, values: Mapping[str, Any]) -> str:
+    """The value of a label: the version, and a digest of all values, because each restart of the installer restarts containerd."""
+    digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:10]
+    return f"{re.sub('[^A-Za-z0-9._-]', '-', version)[:40]}-{digest}"
 
 
 def coco_operator_waits(stack: Mapping[str, Any], nodes: Sequence[str]) -> list[dict[str, Any]]:

@@ -49,6 +49,8 @@ _INSTALLABLE: dict[str, Any] = {
         "tolerations": [dict],
         "crds": [str],
         "enums": dict,
+        # Whether an operand of Kata nodes restarts containerd when it starts.
+        "restarts_runtime?": bool,
     },
     "kata_manager?": {
         "artifacts_dir": str,

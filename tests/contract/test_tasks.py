@@ -79,7 +79,21 @@ def test_roles_have_full_names(path: Path) -> None:
             parts = {part for release in data["releases"].values() for part in release.get("install_order", [])}
             assert parts and parts <= set(product.ROLES)
             continue
+        if name == "katagpu.cluster.{{ node_maintenance_roll.role }}":
+            continue  # See test_a_roll_names_a_role_that_knows_one_node.
         assert not name or name.removeprefix("katagpu.cluster.") in product.ROLES, name
+
+
+def test_a_roll_names_a_role_that_knows_one_node() -> None:
+    rolls = [
+        task["vars"]["node_maintenance_roll"]
+        for path in product.TASK_FILES
+        for task in product.tasks(path)
+        if (task.get("ansible.builtin.include_role") or {}).get("tasks_from") == "roll"
+    ]
+    assert {roll["role"] for roll in rolls} == {"coco_operator", "gpu_operator", "kata_deploy"}
+    for roll in rolls:
+        assert (product.REPOSITORY / "roles" / roll["role"] / "tasks" / "node.yml").is_file()
 
 
 @pytest.mark.parametrize("path", product.PLAYBOOKS, ids=[path.name for path in product.PLAYBOOKS])
@@ -106,7 +120,8 @@ def test_internal_variables_carry_the_role(path: Path) -> None:
             assert "loop_var" in task.get("loop_control", {}), f"{task['name']}: a loop variable of its own"
         facts = set(task.get("ansible.builtin.set_fact") or {}) - {"cacheable"}
         assert all(name.startswith((internal, "katagpu_")) for name in facts), (task["name"], facts)
-        allowed = [internal]
+        # Its own inputs for a task file of its own, and what was read of the host.
+        allowed = [internal, f"{role_of(path)}_", "katagpu_"]
         if included_role(task):
             other = included_role(task).removeprefix("katagpu.cluster.")
             allowed += [f"{other}_", f"__{other}_"]

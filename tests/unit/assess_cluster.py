@@ -35,7 +35,8 @@ def ask(answering: FakeApi, accepted: Mapping[str, str] | None = None, **given: 
 
 
 def ids(answer: Mapping[str, Any], state: str = "open") -> list[str]:
-    return [item["id"] for item in answer["findings"] if item["state"] == state]
+    """Without that of the restart, which every node has that is not provisioned yet and which has tests of its own."""
+    return [item["id"] for item in answer["findings"] if item["state"] == state and item["id"] != "runtime_restart"]
 
 
 def policy(reason: str = "Reconciled", chart: str = "gpu-operator-v23.9.2") -> dict[str, Any]:

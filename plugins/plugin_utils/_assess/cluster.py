@@ -10,7 +10,7 @@ import ipaddress
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess import ranges, takeover
+from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess import ranges, rolls, takeover
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess.cluster_view import PREVIEW, ClusterView, some
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess.stack import (
     generations,
@@ -343,6 +343,7 @@ JUDGES: tuple[Judge, ...] = (
     permissions,
     half_installed,
     running_pods,
+    rolls.restarts,
 )
 
 

@@ -55,6 +55,10 @@ class ClusterView:
 
     @cached_property
     def selector(self) -> Mapping[str, str]:
+        """As the chart of kata-deploy gets it, where its values are known."""
+        chart = next((item for item in self.helm if item["chart"] == "kata-deploy" and item["node_selector"]), None)
+        if chart is not None:
+            return dict(chart["node_selector"])
         part = self.release.get("coco_operator") or self.release.get("kata_deploy") or {}
         selector: Mapping[str, str] = self.kata_selector or part.get("node_selector") or {}
         return selector

@@ -9,6 +9,7 @@ from typing import Any
 
 from ansible_collections.katagpu.cluster.plugins.plugin_utils import _helm
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess.cluster_view import ClusterView, some
+from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess.rolls import by_label
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._findings import BLOCK, Finding
 
 
@@ -101,7 +102,8 @@ def helm_state(view: ClusterView) -> list[Finding]:
                     ("Secrets sh.helm.release.v1.*",),
                 )
             )
-    upgraded = [item["chart"] for item in view.helm if item["verdict"] == "upgrade"]
+    # A runtime that goes to drained nodes one by one takes nothing from running machines.
+    upgraded = [item["chart"] for item in view.helm if item["verdict"] == "upgrade" and not by_label(item)]
     busy = sorted({pod["node"] for pod in view.facts["gpu_pods"] if pod["node"] in view.kata})
     if busy and upgraded:
         effect = (

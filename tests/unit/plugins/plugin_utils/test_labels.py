@@ -41,6 +41,12 @@ def test_protected_nodes_get_that_label_only() -> None:
     assert wanted_labels(STACK, [], [], protect=["p"]) == {"p": {OFF: "false"}}
 
 
+def test_operands_are_held_back_from_kata_nodes_that_are_not_drained_yet() -> None:
+    found = wanted_labels(STACK, ["k", "done"], ["c"], hold=["k", "c", "other"])
+    assert found["k"] == {WORKLOAD: "vm-passthrough", OFF: "false"}
+    assert found["done"][OFF] is None and found["c"][OFF] is None and "other" not in found
+
+
 @pytest.mark.parametrize(
     ("given", "text"),
     [

@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ansible_collections.katagpu.cluster.plugins.module_utils._cluster.labels import problems
 from ansible_collections.katagpu.cluster.plugins.module_utils._errors import KatagpuError
 from ansible_collections.katagpu.cluster.plugins.plugin_utils import _manifests as manifests
+from ansible_collections.katagpu.cluster.plugins.plugin_utils._labels import RUNTIME
 
 STACK: dict[str, Any] = {
     "gpu_operator": {"deployment": "the-operator", "cluster_policy": "the-policy"},
@@ -40,18 +42,29 @@ STACK: dict[str, Any] = {
 class TestNamedNodes:
     def test_names_roles_and_addresses(self) -> None:
         hostvars = {
-            "a.example.com": {"katagpu_node_name": "a", "ansible_host": "192.0.2.1"},
+            "a.example.com": {"katagpu_node_name": "a", "ansible_host": "192.0.2.1", "katagpu_reboot_ok": "yes"},
             "b": {"katagpu_record": {"boot_id": "u-1", "machine_id": "", "gpu_count": 2, "findings": []}},
         }
         assert manifests.named_nodes(hostvars, kata=["a.example.com"], container=["b"]) == {
-            "a": {"role": "kata", "addresses": ["192.0.2.1"]},
-            "b": {"role": "container", "addresses": [], "boot_id": "u-1", "gpu_count": 2},
+            "a": {"role": "kata", "host": "a.example.com", "addresses": ["192.0.2.1"], "maintenance_ok": True},
+            "b": {
+                "role": "container",
+                "host": "b",
+                "addresses": [],
+                "maintenance_ok": False,
+                "boot_id": "u-1",
+                "gpu_count": 2,
+            },
         }
 
     def test_a_forgotten_record_is_no_record(self) -> None:
         assert manifests.named_nodes({"a": {"katagpu_record": {}}}, ["a"], []) == {
-            "a": {"role": "kata", "addresses": []}
+            "a": {"role": "kata", "host": "a", "addresses": [], "maintenance_ok": False}
         }
+
+    def test_consent_to_the_role_counts_before_that_to_the_playbook(self) -> None:
+        hosts = {"a": {"katagpu_reboot_ok": True, "node_maintenance_reboot_ok": False}}
+        assert manifests.named_nodes(hosts, ["a"], [])["a"]["maintenance_ok"] is False
 
     def test_a_host_in_both_groups_is_refused(self) -> None:
         with pytest.raises(KatagpuError, match="in kata_nodes and in container_nodes at once: a"):
@@ -253,7 +266,7 @@ class TestWantedCharts:
         empty = {"name": None, "namespace": None, "chart_version": None, "values": {}, "node_selector": {}}
         first, second = manifests.wanted_charts(self.STACK, {**empty, "kata_manager": {}}, {**empty, "tolerations": []})
         assert first == {**pins("go", "gns", "1", "gpu-operator"), "values": {"mode": {"x": 1}}}
-        assert second["values"] == {"k8sDistribution": "k8s", "nodeSelector": {"a": "b"}}
+        assert second["values"] == manifests.kata_deploy_values(self.STACK, "k8s", {"a": "b"}, [], {})
         assert pins("kd", "kns", "2", "kata-deploy").items() <= second.items()
 
     def test_inputs_of_the_roles_count(self) -> None:
@@ -275,7 +288,7 @@ def pins(name: str, namespace: str, version: str, chart: str) -> dict[str, str]:
 class TestKataDeploy:
     def values(self, **changes: Any) -> dict[str, Any]:
         options: dict[str, Any] = {"distribution": "k8s", "node_selector": {"a": "b"}, "tolerations": [], "values": {}}
-        return manifests.kata_deploy_values(STACK, **{**options, **changes})
+        return manifests.kata_deploy_values(STACK, **{"chart_version": "4.0.0+x", **options, **changes})
 
     def test_release_then_role_then_user(self) -> None:
         values = self.values(
@@ -287,15 +300,34 @@ class TestKataDeploy:
             "mode": "job",
             "shims": {"one": {"enabled": True, "x": 1}},
             "k8sDistribution": "rke2",
-            "nodeSelector": {"a": "b"},
+            "nodeSelector": {"a": "b", RUNTIME: values["nodeSelector"][RUNTIME]},
             "tolerations": [{"key": "gpu", "operator": "Exists"}],
         }
+
+    def test_whatever_restarts_the_installer_changes_the_mark(self) -> None:
+        """A node keeps the runtime that it has until it is drained, whichever input it is that changed."""
+        changes: list[dict[str, Any]] = [
+            {},
+            {"chart_version": "4.0.1"},
+            {"distribution": "k3s"},
+            {"tolerations": [{"key": "x"}]},
+            {"values": {"debug": True}},
+            {"node_selector": {"a": "c"}},
+        ]
+        marks = [self.values(**change)["nodeSelector"][RUNTIME] for change in changes]
+        assert len(set(marks)) == len(marks)
+        assert marks[0] == self.values()["nodeSelector"][RUNTIME]
+        assert problems({"n": {RUNTIME: marks[0]}}) == [] and marks[0].startswith("4.0.0-x-")
+        long = self.values(chart_version="4.0.0-0." + "x" * 80)["nodeSelector"]
+        assert problems({"n": long}) == []
 
     def test_jobs_go_to_the_same_nodes(self) -> None:
         stack = {"kata_deploy": {**STACK["kata_deploy"], "job_node_selector": "job.nodeSelector"}}
         arguments = ("k8s", {"a": "b"}, [], {"deploymentMode": "job"})
-        assert manifests.kata_deploy_values(stack, *arguments)["job"] == {"nodeSelector": {"a": "b"}}
-        assert "job" not in manifests.kata_deploy_values(stack, "k8s", {"a": "b"}, [], {})
+        values = manifests.kata_deploy_values(stack, *arguments)
+        assert values["job"] == {"nodeSelector": {"a": "b"}}
+        assert values["nodeSelector"] == {"a": "b"}, "Helm makes all Jobs at once"
+        assert "job" not in manifests.kata_deploy_values(stack, "k8s", {"a": "b"}, [], {}, "4")
 
     def test_every_node_of_the_cluster_is_refused(self) -> None:
         with pytest.raises(KatagpuError, match="containerd of every node would be restarted"):

@@ -1,0 +1,134 @@
+# Copyright (c) 2026, katagpu contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from ansible_collections.katagpu.cluster.plugins.plugin_utils import _manifests
+from ansible_collections.katagpu.cluster.plugins.plugin_utils._labels import RUNTIME
+from tests.unit.assess_cluster import CURRENT, RELEASE, WORKLOAD, api, ask, ask_current, current_node, gpu_pod, runtime
+from tests.unit.fake_api import node
+
+VALUES = _manifests.kata_deploy_values(CURRENT, "k8s", CURRENT["kata_deploy"]["node_selector"], [], {})
+MARK = {RUNTIME: VALUES["nodeSelector"][RUNTIME]}
+CHART = {
+    "name": "kata-deploy",
+    "namespace": "kata-system",
+    "chart": "kata-deploy",
+    "chart_version": "4.0.0",
+    "values": VALUES,
+}
+NAMED = {name: {"role": "kata", "maintenance_ok": True} for name in ("b", "c", "d")}
+OWNED = {"katagpu.io/owned-labels": '["nvidia.com/gpu.deploy.operands"]'}
+COCO = {RUNTIME: RELEASE["coco_operator"]["node_selector"][RUNTIME]}
+OFF = "nvidia.com/gpu.deploy.operands"
+
+
+def secret(values: Mapping[str, Any]) -> dict[str, Any]:
+    chart = {"metadata": {"name": "kata-deploy", "version": "4.0.0"}}
+    data = {"name": "kata-deploy", "namespace": "kata-system", "version": 1, "info": {"status": "deployed"}}
+    packed = gzip.compress(json.dumps({**data, "chart": chart, "config": values}).encode())
+    text = base64.b64encode(base64.b64encode(packed)).decode()
+    return {"metadata": {"name": "sh.helm.release.v1.kata-deploy.v1"}, "data": {"release": text}}
+
+
+def current(*labels: Mapping[str, str], installed: Mapping[str, Any] | None = VALUES, **given: Any) -> dict[str, Any]:
+    """The nodes b, c, d with these labels, and kata-deploy with these values."""
+    items = [current_node(name, more) for name, more in zip("bcd", labels, strict=False)]
+    stored = {"/api/v1/namespaces/kata-system/secrets/x": secret(installed)} if installed is not None else {}
+    cluster = api(*items, version="v1.35.0", **stored, **given.pop("more", {}))
+    return ask_current(cluster, **{"nodes": NAMED, "helm": [CHART], **given})
+
+
+def test_a_node_gets_the_runtime_when_its_mark_is_another_one() -> None:
+    answer = current(MARK, {RUNTIME: "3.29.0-0123456789"}, {})
+    assert answer["rolls"]["kata_deploy"] == {"nodes": ["c", "d"], "labels": MARK, "stale": [], "unagreed": []}
+
+
+def test_control_planes_come_last() -> None:
+    answer = current({"node-role.kubernetes.io/control-plane": ""}, {}, {})
+    assert answer["rolls"]["kata_deploy"]["nodes"] == ["c", "d", "b"]
+
+
+def test_only_nodes_of_this_run() -> None:
+    assert current({}, {}, {}, eligible=["c"])["rolls"]["kata_deploy"]["nodes"] == ["c"]
+
+
+def test_where_the_chart_is_gone_no_node_may_keep_its_mark() -> None:
+    """Else a new installation would come to all of them at once."""
+    roll = current(MARK, {}, MARK, installed=None)["rolls"]["kata_deploy"]
+    assert roll["nodes"] == ["b", "c", "d"] and roll["stale"] == ["b", "d"]
+
+
+def test_changed_values_come_to_no_node_by_themselves() -> None:
+    """So machines may run elsewhere meanwhile."""
+    before = _manifests.kata_deploy_values(CURRENT, "k8s", {}, [], {"debug": True, "nodeSelector": {"a": "b"}})
+    old = {RUNTIME: before["nodeSelector"][RUNTIME], WORKLOAD: "vm-passthrough"}
+    answer = current(old, old, old, installed=before, more={"/api/v1/pods/p": gpu_pod()})
+    assert answer["helm"][0]["verdict"] == "upgrade"
+    assert answer["rolls"]["kata_deploy"]["nodes"] == ["b", "c", "d"]
+    assert "C07" not in {item["id"] for item in answer["findings"]}
+
+
+def test_in_job_mode_nothing_comes_one_by_one_and_pods_are_in_the_way() -> None:
+    values = _manifests.kata_deploy_values(CURRENT, "k8s", {"a": "b"}, [], {"deploymentMode": "job"})
+    chart = {**CHART, "values": values}
+    labels = {WORKLOAD: "vm-passthrough"}
+    answer = current(labels, labels, labels, helm=[chart], more={"/api/v1/pods/p": gpu_pod()})
+    assert answer["rolls"]["kata_deploy"]["nodes"] == []
+    assert "C07" in {item["id"] for item in answer["findings"]}
+
+
+@pytest.mark.parametrize(
+    ("labels", "annotations", "held"),
+    [
+        ({}, {}, True),
+        ({WORKLOAD: "container"}, {}, True),
+        ({WORKLOAD: "vm-passthrough"}, {}, False),
+        ({WORKLOAD: "vm-passthrough", OFF: "false"}, OWNED, True),
+        ({WORKLOAD: "vm-passthrough", OFF: "false"}, {}, False),
+    ],
+    ids=["new", "other workload", "provisioned", "interrupted", "kept off by somebody else"],
+)
+def test_operands_that_restart_containerd_are_held_back(
+    labels: dict[str, str], annotations: dict[str, str], held: bool
+) -> None:
+    item = node("b", labels)
+    item["metadata"]["annotations"] = annotations
+    roll = ask(api(node("a"), item))["rolls"]["gpu_operator"]
+    assert (roll["nodes"] == ["b"]) is held
+    assert roll["labels"] == ({OFF: None})
+
+
+def test_operands_of_the_current_stack_are_not_held_back() -> None:
+    assert current({}, {}, {})["rolls"]["gpu_operator"]["nodes"] == []
+
+
+def test_the_runtime_of_the_coco_operator_comes_one_by_one() -> None:
+    assert ask(api(node("a"), node("b")))["rolls"]["coco_operator"]["nodes"] == ["b"]
+    done = ask(api(node("a"), node("b", COCO), **runtime(["b"])))["rolls"]["coco_operator"]
+    assert done == {"nodes": [], "labels": COCO, "stale": [], "unagreed": []}
+    gone = ask(api(node("a"), node("b", COCO)))["rolls"]["coco_operator"]
+    assert (gone["nodes"], gone["stale"]) == (["b"], ["b"])
+
+
+def test_a_runtime_that_is_selected_by_ones_own_label_does_not_come_one_by_one() -> None:
+    answer = ask(api(node("a"), node("b")), kata_selector={"example.com/kata": "yes"})
+    assert answer["rolls"]["coco_operator"]["nodes"] == []
+
+
+def test_what_restarts_where_is_said_before() -> None:
+    named = {**NAMED, "c": {"role": "kata", "maintenance_ok": False}}
+    answer = current({}, {}, {}, nodes=named)
+    found = {item["severity"]: item for item in answer["findings"] if item["id"] == "runtime_restart"}
+    assert "on b, d when kata-deploy comes there" in found["info"]["fact"]
+    assert "on c when kata-deploy comes there" in found["warn"]["fact"] and "katagpu_reboot_ok" in found["warn"]["fix"]
+    assert answer["rolls"]["kata_deploy"]["unagreed"] == ["c"]
+    assert "runtime_restart" not in {item["id"] for item in current(MARK, MARK, MARK)["findings"]}
