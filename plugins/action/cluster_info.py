@@ -167,6 +167,7 @@ def answer_without_api(findings: list[Finding], accepted: Mapping[str, str]) -> 
                 "cc_runtimes",
                 "cluster_policies",
                 "daemonsets",
+                "outdated_pods",
                 "deployments",
                 "services",
                 "permissions",

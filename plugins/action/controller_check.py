@@ -32,6 +32,7 @@ ARGUMENTS: dict[str, Any] = {
     "manifest_operator_ref": {"type": "str"},
     "manifest_runtime_ref": {"type": "str"},
     "default_workload": {"type": "str"},
+    "operand_update": {"type": "str"},
     "vfio_owner": {"type": "str"},
     "serial": {"type": "raw", "default": 1},
     "serial_consent": {"type": "bool", "default": False},

@@ -36,6 +36,12 @@ options:
   default_workload:
     description: Workload of nodes without a label.
     type: str
+  operand_update:
+    description: How changed operands come to the nodes, see C(katagpu_operand_update).
+    type: str
+    choices:
+      - rolling
+      - on_delete
 """
 
 EXAMPLES = r"""

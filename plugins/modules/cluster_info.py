@@ -201,6 +201,10 @@ daemonsets:
   description: DaemonSets by namespace and name.
   returned: success
   type: dict
+outdated_pods:
+  description: By namespace and node, pods of DaemonSets with the update strategy C(OnDelete) that are of an earlier template, each with its DaemonSet.
+  returned: success
+  type: dict
 deployments:
   description: Deployments by namespace and name.
   returned: success
@@ -225,8 +229,9 @@ denied:
   elements: str
 rolls:
   description:
-    - For each part of the release that restarts containerd, the C(nodes) on which it is still to come, each of which has to be drained
-      before it gets the C(labels). C(stale) are nodes that have such a label from before, C(unagreed) those that nobody agreed to drain.
+    - For each part of the release that restarts containerd, and for C(operands) that wait to be replaced, the C(nodes) in their order.
+      Each of them has to be drained before it gets the C(labels) or loses the C(pods). C(why) says it in words, C(stale) are nodes that
+      have such a label from before, C(unagreed) are nodes that nobody agreed to drain.
   returned: success
   type: dict
 generation:

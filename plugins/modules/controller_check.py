@@ -40,6 +40,9 @@ options:
   default_workload:
     description: Value of C(katagpu_default_workload).
     type: str
+  operand_update:
+    description: Value of C(katagpu_operand_update).
+    type: str
   vfio_owner:
     description: Value of C(katagpu_vfio_owner). Values of single hosts are read from the inventory.
     type: str

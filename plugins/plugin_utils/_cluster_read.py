@@ -17,6 +17,10 @@ from ansible_collections.katagpu.cluster.plugins.module_utils._cluster.client im
     list_all,
 )
 from ansible_collections.katagpu.cluster.plugins.module_utils._cluster.paths import Kinds, identity
+from ansible_collections.katagpu.cluster.plugins.module_utils._cluster.readiness import (
+    TEMPLATE_ANNOTATION,
+    TEMPLATE_LABEL,
+)
 from ansible_collections.katagpu.cluster.plugins.plugin_utils import _compare, _helm
 
 # What we need to be allowed to do: verb, group, resource, subresource.
@@ -169,6 +173,7 @@ def facts_of(read_result: Mapping[str, Any], labels: Iterable[str] = ()) -> dict
         "cc_runtimes": {item["metadata"]["name"]: _cc_runtime(item) for item in raw["cc_runtimes"]},
         "cluster_policies": {item["metadata"]["name"]: _policy(item) for item in raw["cluster_policies"]},
         "daemonsets": {space: _by_name(raw[f"daemonsets {space}"], _daemonset) for space in spaces},
+        "outdated_pods": {space: _outdated(raw[f"daemonsets {space}"], raw["pods"]) for space in spaces},
         "deployments": {space: _by_name(raw[f"deployments {space}"], _deployment) for space in spaces},
         "services": {space: sorted(item["metadata"]["name"] for item in raw[f"services {space}"]) for space in spaces},
         "helm_releases": [item for space in spaces for item in _helm.latest(raw[f"helm {space}"])],
@@ -293,6 +298,28 @@ def _daemonset(item: Mapping[str, Any]) -> dict[str, Any]:
         "current": int(status.get("observedGeneration") or 0) >= int(item["metadata"].get("generation") or 0),
         "node_selector": template.get("nodeSelector") or {},
     }
+
+
+def _outdated(daemonsets: Iterable[Mapping[str, Any]], pods: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, str]]:
+    """By node, pods of an earlier template that stay until somebody deletes them, each with its DaemonSet."""
+    waiting = {
+        item["metadata"].get("uid"): item["metadata"]
+        for item in daemonsets
+        if ((item.get("spec") or {}).get("updateStrategy") or {}).get("type") == "OnDelete"
+    }
+    found: dict[str, dict[str, str]] = {}
+    for pod in pods:
+        metadata, node = pod["metadata"], (pod.get("spec") or {}).get("nodeName")
+        owner = next(
+            (waiting[one["uid"]] for one in metadata.get("ownerReferences") or [] if one["uid"] in waiting), None
+        )
+        if owner is None or not node or "deletionTimestamp" in metadata:
+            continue
+        if (metadata.get("labels") or {}).get(TEMPLATE_LABEL) != (owner.get("annotations") or {}).get(
+            TEMPLATE_ANNOTATION
+        ):
+            found.setdefault(node, {})[metadata["name"]] = owner["name"]
+    return found
 
 
 def _deployment(item: Mapping[str, Any]) -> dict[str, Any]:

@@ -36,6 +36,7 @@ INTERNAL = (
 # Values that would otherwise be refused late, on the hosts, or taken for something else by the cluster.
 CHOICES: dict[str, tuple[str, ...]] = {
     "katagpu_default_workload": ("container", "vm-passthrough"),
+    "katagpu_operand_update": ("rolling", "on_delete"),
     "katagpu_vfio_owner": ("operator", "host"),
 }
 # Role names that other people's variables may begin with as well: only a near miss is taken for a mistake.

@@ -75,12 +75,10 @@ def _record_reasons(record: Any) -> list[str]:
 
 def _roll_reasons(name: str, cluster: Mapping[str, Any]) -> list[str]:
     rolls: Mapping[str, Mapping[str, Any]] = cluster.get("rolls") or {}
-    parts = [part.replace("_", "-") for part, roll in rolls.items() if name in roll["unagreed"]]
-    if not parts:
-        return []
     return [
-        f"needs to be drained, because containerd restarts when {' and '.join(parts)} come{'' if len(parts) > 1 else 's'} there,"
-        " and nobody agreed to that (katagpu_reboot_ok)"
+        f"needs to be drained ({roll['why']}), and nobody agreed to that (katagpu_reboot_ok)"
+        for roll in rolls.values()
+        if name in roll["unagreed"]
     ]
 
 

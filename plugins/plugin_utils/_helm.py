@@ -90,6 +90,7 @@ def verdict(
         "adopted": f"{namespace}/{name}" in adopted,
         "values_variable": f"{_ROLES[chart]}_values",
         "node_selector": dict((wanted.get("values") or {}).get("nodeSelector") or {}),
+        "on_delete": ((wanted.get("values") or {}).get("daemonsets") or {}).get("updateStrategy") == "OnDelete",
         "brings_nfd": chart == "gpu-operator" and _enabled(wanted.get("values") or {}, "nfd"),
     }
     if ours is None:

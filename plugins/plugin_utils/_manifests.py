@@ -26,6 +26,9 @@ _MIRROR = "kubernetes.io/config.mirror"
 # What the collection creates for a while carries this label, and only that is ever deleted.
 OWNED = {"app.kubernetes.io/managed-by": "katagpu.cluster"}
 
+# A changed operand stays as it is until its pod is deleted, which the roll does on a drained node.
+ON_DELETE = "on_delete"
+
 _KATA_MANAGER_KEYS = {
     "enabled": "enabled",
     "repository": "repository",
@@ -202,11 +205,14 @@ def gpu_operator_values(
     values: Mapping[str, Any],
     kata_manager: Mapping[str, Any] | None = None,
     default_workload: str | None = None,
+    operand_update: str | None = None,
 ) -> dict[str, Any]:
     """The values of the release, then the inputs of the role, then what the user says last."""
     inputs: dict[str, Any] = {"kataManager": kata_manager_values(kata_manager or {})} if kata_manager else {}
     if default_workload:
         inputs["sandboxWorkloads"] = {"defaultWorkload": default_workload}
+    if operand_update == ON_DELETE:
+        inputs["daemonsets"] = {"updateStrategy": "OnDelete"}
     return merge(merge(stack["gpu_operator"]["values"], inputs), values)
 
 
@@ -226,7 +232,8 @@ def wanted_charts(
 
 
 def _wanted_gpu_operator(stack: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    return gpu_operator_values(stack, own.get("values") or {}, own.get("kata_manager"), own.get("default_workload"))
+    choices = (own.get("default_workload"), own.get("operand_update"))
+    return gpu_operator_values(stack, own.get("values") or {}, own.get("kata_manager"), *choices)
 
 
 def _wanted_kata_deploy(stack: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:

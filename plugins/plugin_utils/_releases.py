@@ -22,7 +22,13 @@ LEVELS = (INSTALL, "planned", "recognised_only")
 # Required shape: a type, a nested mapping, a list of one shape, or a tuple of allowed words. A key that ends in "?" may
 # be absent. Keys that are not named are free, so that a release can carry more facts than are judged.
 _RANGE: dict[str, Any] = {"min": str, "max": str}
-_OPERAND: dict[str, Any] = {"daemonset": str, "enabled_by?": str, "deploy_label": str, "pod_selector": dict}
+_OPERAND: dict[str, Any] = {
+    "daemonset": str,
+    "enabled_by?": str,
+    "deploy_label": str,
+    "pod_selector": dict,
+    "updated_by_operator?": bool,
+}
 _ALWAYS: dict[str, Any] = {
     "title": str,
     "support": {"level": LEVELS, "note?": str, "consent?": bool},

@@ -93,7 +93,7 @@ def test_a_roll_names_a_role_that_knows_one_node() -> None:
     ]
     assert {roll["role"] for roll in rolls} == {"coco_operator", "gpu_operator", "kata_deploy"}
     for roll in rolls:
-        assert (product.REPOSITORY / "roles" / roll["role"] / "tasks" / "node.yml").is_file()
+        assert (product.REPOSITORY / "roles" / roll["role"] / "tasks" / f"{roll['tasks']}.yml").is_file()
 
 
 @pytest.mark.parametrize("path", product.PLAYBOOKS, ids=[path.name for path in product.PLAYBOOKS])

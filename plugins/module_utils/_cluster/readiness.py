@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional
 
 # What the DaemonSet controller compares to tell which pods are of the present template.
-_TEMPLATE_ANNOTATION = "deprecated.daemonset.template.generation"
-_TEMPLATE_LABEL = "pod-template-generation"
+TEMPLATE_ANNOTATION = "deprecated.daemonset.template.generation"
+TEMPLATE_LABEL = "pod-template-generation"
 
 CC_FINALIZER = "runtimeconfig.confidentialcontainers.org/finalizer"
 
@@ -145,12 +145,12 @@ def ask_for_pods(kind: str, found: Optional[Object], until: Until) -> Optional[s
 def judge_by_pods(found: Object, until: Until, pods: List[Object]) -> Verdict:
     """A DaemonSet by its pods on the nodes that are waited for."""
     uid = _metadata(found).get("uid")
-    generation = (_metadata(found).get("annotations") or {}).get(_TEMPLATE_ANNOTATION)
+    generation = (_metadata(found).get("annotations") or {}).get(TEMPLATE_ANNOTATION)
     good = set()
     for pod in pods:
         metadata = _metadata(pod)
         owners = [owner.get("uid") for owner in metadata.get("ownerReferences") or []]
-        current = (metadata.get("labels") or {}).get(_TEMPLATE_LABEL)
+        current = (metadata.get("labels") or {}).get(TEMPLATE_LABEL)
         ready = (conditions_of(pod).get("Ready") or {}).get("status") == "True"
         # Without both marks it cannot be said whether a pod is of the present template.
         if ready and uid in owners and "deletionTimestamp" not in metadata and current and current == generation:

@@ -23,10 +23,15 @@ from ansible_collections.katagpu.cluster.plugins.plugin_utils._labels import RUN
 _CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
 
 
+OPERANDS = "operands"
+
+
 def rolls(view: ClusterView) -> dict[str, dict[str, Any]]:
-    """For each part of the release C(nodes) in their order, the C(labels) that each gets while it is drained, C(stale), the
-    nodes that must lose such a label first because the part is not there yet, and C(unagreed), those nobody agreed to."""
+    """For each part of the release, and for operands that wait to be replaced, C(nodes) in their order, C(why), the C(labels)
+    that each node gets while it is drained, C(stale), the nodes that must lose such a label first because the part is not
+    there yet, and C(unagreed), those that nobody agreed to drain."""
     found = {part: _BY_PART[part](view) for part in view.release["install_order"]}
+    found[OPERANDS] = _operands(view)
     return {part: roll for part, roll in found.items() if roll is not None}
 
 
@@ -39,75 +44,98 @@ def _kata_deploy(view: ClusterView) -> dict[str, Any] | None:
     item = next((item for item in view.helm if item["chart"] == "kata-deploy"), None)
     if item is None:
         return None
-    return _runtime(view, item, fresh=item["verdict"] == _helm.INSTALL)
+    return _runtime(view, "kata-deploy", item, fresh=item["verdict"] == _helm.INSTALL)
 
 
 def _coco_operator(view: ClusterView) -> dict[str, Any]:
     fresh = view.release["coco_operator"]["ccruntime"] not in view.facts["cc_runtimes"]
-    return _runtime(view, {"node_selector": view.selector}, fresh)
+    return _runtime(view, "the CoCo operator's runtime", {"node_selector": view.selector}, fresh)
 
 
-def _runtime(view: ClusterView, part: Mapping[str, Any], fresh: bool) -> dict[str, Any]:
+def _runtime(view: ClusterView, title: str, part: Mapping[str, Any], fresh: bool) -> dict[str, Any]:
     if not by_label(part):
-        return _roll(view, (), {})
+        return _roll(view, (), "")
     wanted = part["node_selector"][RUNTIME]
     marked = [name for name in view.in_run(view.kata) if view.nodes[name]["labels"].get(RUNTIME) == wanted]
     due = [name for name in view.in_run(view.kata) if fresh or name not in marked]
-    return _roll(view, due, {RUNTIME: wanted}, stale=marked if fresh else ())
+    return _roll(view, due, f"containerd restarts when {title} comes", {RUNTIME: wanted}, marked if fresh else ())
 
 
 def _gpu_operator(view: ClusterView) -> dict[str, Any]:
     """Operands that restart containerd are held back from a new node until it is drained."""
     key = view.operands_off_key
     if not view.release["gpu_operator"].get("restarts_runtime"):
-        return _roll(view, (), {})
+        return _roll(view, (), "")
     entries = workloads.named(view)
     due = [
         name
         for name in view.in_run(view.kata)
         if not entries[name]["labelled"] or (view.operands_off(name) and key in takeover.owned_labels(view.nodes[name]))
     ]
-    return _roll(view, due, {key: None})
+    return _roll(view, due, "containerd restarts when the operands come", {key: None})
+
+
+def _operands(view: ClusterView) -> dict[str, Any]:
+    """Those that stay as they are until somebody deletes them, but for those that the operator itself replaces."""
+    chart = next((item for item in view.helm if item["chart"] == "gpu-operator"), None)
+    space = view.operator_release.partition("/")[0] if chart is not None and chart["on_delete"] else ""
+    ours = {
+        operand["daemonset"]
+        for operands in view.release["operands"].values()
+        for operand in operands
+        if not operand.get("updated_by_operator")
+    }
+    pods = {}
+    for name in view.in_run([*view.kata, *view.container]):
+        outdated = (view.facts["outdated_pods"].get(space) or {}).get(name) or {}
+        pods[name] = sorted(pod for pod, daemonset in outdated.items() if daemonset in ours)
+    due = [name for name, found in pods.items() if found]
+    roll = _roll(view, due, "operands of an earlier version are to be replaced")
+    return {**roll, "pods": {name: pods[name] for name in due}}
 
 
 _BY_PART = {"kata_deploy": _kata_deploy, "coco_operator": _coco_operator, "gpu_operator": _gpu_operator}
 
 
 def _roll(
-    view: ClusterView, nodes: Iterable[str], labels: Mapping[str, str | None], stale: Iterable[str] = ()
+    view: ClusterView,
+    nodes: Iterable[str],
+    why: str,
+    labels: Mapping[str, str | None] | None = None,
+    stale: Iterable[str] = (),
 ) -> dict[str, Any]:
     ordered = sorted(nodes, key=lambda name: (_CONTROL_PLANE in view.nodes[name]["labels"], name))
     unagreed = [name for name in ordered if not view.named[name].get("maintenance_ok")]
-    return {"nodes": ordered, "labels": dict(labels), "stale": sorted(stale), "unagreed": unagreed}
+    return {
+        "nodes": ordered,
+        "why": why,
+        "labels": dict(labels or {}),
+        "stale": sorted(stale),
+        "unagreed": unagreed,
+    }
 
 
 def restarts(view: ClusterView) -> list[Finding]:
     """What will restart where, before anybody agrees to it."""
     found = []
-    planned = rolls(view)
-    for agreed in (True, False):
-        chosen = {
-            part: [name for name in roll["nodes"] if (name not in roll["unagreed"]) is agreed]
-            for part, roll in planned.items()
-        }
-        names = sorted({name for nodes in chosen.values() for name in nodes})
-        parts = [part for part, nodes in chosen.items() if nodes]
-        if names:
-            found.append(_restart(names, parts, agreed))
+    for part, roll in rolls(view).items():
+        agreed = [name for name in roll["nodes"] if name not in roll["unagreed"]]
+        by = "gpu_operator" if part == OPERANDS else part
+        found += [_restart(roll["why"], names, by) for names in (agreed,) if names]
+        found += [_restart(roll["why"], names, "") for names in (roll["unagreed"],) if names]
     return found
 
 
-def _restart(names: list[str], parts: list[str], agreed: bool) -> Finding:
-    what = " and ".join(part.replace("_", "-") for part in parts)
+def _restart(why: str, names: list[str], by: str) -> Finding:
     return Finding(
         "runtime_restart",
-        INFO if agreed else WARN,
-        f"containerd restarts on {some(names)} when {what} {'come' if len(parts) > 1 else 'comes'} there.",
+        INFO if by else WARN,
+        f"{why} on {some(names)}.",
         "Each of these nodes is drained for that, one after the other, and released afterwards."
-        if agreed
-        else "A node is drained for that, and nobody has agreed to it, so these nodes are not eligible.",
-        "" if agreed else "set katagpu_reboot_ok: true for them.",
-        (f"label {RUNTIME} of the Nodes",),
-        state=WILL_BE_FIXED_BY if agreed else OPEN,
-        by=parts[0] if agreed else "",
+        if by
+        else "A node is drained for that, and nobody has agreed to it, so Kata nodes among them are not eligible.",
+        "" if by else "set katagpu_reboot_ok: true for them.",
+        (f"label {RUNTIME}, pods of the operands",),
+        state=WILL_BE_FIXED_BY if by else OPEN,
+        by=by,
     )

@@ -102,8 +102,12 @@ def helm_state(view: ClusterView) -> list[Finding]:
                     ("Secrets sh.helm.release.v1.*",),
                 )
             )
-    # A runtime that goes to drained nodes one by one takes nothing from running machines.
-    upgraded = [item["chart"] for item in view.helm if item["verdict"] == "upgrade" and not by_label(item)]
+    # What goes to drained nodes one by one takes nothing from running machines.
+    upgraded = [
+        item["chart"]
+        for item in view.helm
+        if item["verdict"] == "upgrade" and not item["on_delete"] and not by_label(item)
+    ]
     busy = sorted({pod["node"] for pod in view.facts["gpu_pods"] if pod["node"] in view.kata})
     if busy and upgraded:
         effect = (
@@ -117,7 +121,8 @@ def helm_state(view: ClusterView) -> list[Finding]:
                 BLOCK,
                 f"GPU pods run on {some(busy)}, and the Helm release of {' and '.join(upgraded)} would change.",
                 effect,
-                "delete or drain these pods, then run again.",
+                "delete or drain these pods, then run again"
+                + (", or set katagpu_operand_update: on_delete." if upgraded == ["gpu-operator"] else "."),
                 tuple(f"pod {pod['namespace']}/{pod['name']}" for pod in view.facts["gpu_pods"] if pod["node"] in busy),
             )
         )

@@ -49,11 +49,11 @@ def test_who_is_eligible_and_why_not() -> None:
 
 
 def test_a_node_that_nobody_agreed_to_drain_is_refused() -> None:
-    rolls = {"kata_deploy": {"nodes": ["a", "b"], "unagreed": ["b"]}, "gpu_operator": {"nodes": [], "unagreed": []}}
+    rolls = {"kata_deploy": {"unagreed": ["b"], "why": "containerd restarts"}, "gpu_operator": {"unagreed": []}}
     answer = _eligible.eligible({"a": record(), "b": record(), "c": {}}, ["a", "b"], ["c"], {"rolls": rolls})
     assert answer["all"] == ["a", "c"]
     [reason] = answer["refused"]["b"]
-    assert "containerd restarts when kata-deploy comes there" in reason and "katagpu_reboot_ok" in reason
+    assert reason == "needs to be drained (containerd restarts), and nobody agreed to that (katagpu_reboot_ok)"
 
 
 def test_a_block_of_the_cluster_that_names_a_node_refuses_it() -> None:

@@ -13,7 +13,19 @@ import pytest
 
 from ansible_collections.katagpu.cluster.plugins.plugin_utils import _manifests
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._labels import RUNTIME
-from tests.unit.assess_cluster import CURRENT, RELEASE, WORKLOAD, api, ask, ask_current, current_node, gpu_pod, runtime
+from tests.unit.assess_cluster import (
+    CURRENT,
+    HELM,
+    RELEASE,
+    WORKLOAD,
+    api,
+    ask,
+    ask_current,
+    current_node,
+    gpu_pod,
+    release_secret,
+    runtime,
+)
 from tests.unit.fake_api import node
 
 VALUES = _manifests.kata_deploy_values(CURRENT, "k8s", CURRENT["kata_deploy"]["node_selector"], [], {})
@@ -49,7 +61,14 @@ def current(*labels: Mapping[str, str], installed: Mapping[str, Any] | None = VA
 
 def test_a_node_gets_the_runtime_when_its_mark_is_another_one() -> None:
     answer = current(MARK, {RUNTIME: "3.29.0-0123456789"}, {})
-    assert answer["rolls"]["kata_deploy"] == {"nodes": ["c", "d"], "labels": MARK, "stale": [], "unagreed": []}
+    why = "containerd restarts when kata-deploy comes"
+    assert answer["rolls"]["kata_deploy"] == {
+        "nodes": ["c", "d"],
+        "why": why,
+        "labels": MARK,
+        "stale": [],
+        "unagreed": [],
+    }
 
 
 def test_control_planes_come_last() -> None:
@@ -114,7 +133,7 @@ def test_operands_of_the_current_stack_are_not_held_back() -> None:
 def test_the_runtime_of_the_coco_operator_comes_one_by_one() -> None:
     assert ask(api(node("a"), node("b")))["rolls"]["coco_operator"]["nodes"] == ["b"]
     done = ask(api(node("a"), node("b", COCO), **runtime(["b"])))["rolls"]["coco_operator"]
-    assert done == {"nodes": [], "labels": COCO, "stale": [], "unagreed": []}
+    assert (done["nodes"], done["labels"], done["stale"]) == ([], COCO, [])
     gone = ask(api(node("a"), node("b", COCO)))["rolls"]["coco_operator"]
     assert (gone["nodes"], gone["stale"]) == (["b"], ["b"])
 
@@ -128,7 +147,72 @@ def test_what_restarts_where_is_said_before() -> None:
     named = {**NAMED, "c": {"role": "kata", "maintenance_ok": False}}
     answer = current({}, {}, {}, nodes=named)
     found = {item["severity"]: item for item in answer["findings"] if item["id"] == "runtime_restart"}
-    assert "on b, d when kata-deploy comes there" in found["info"]["fact"]
-    assert "on c when kata-deploy comes there" in found["warn"]["fact"] and "katagpu_reboot_ok" in found["warn"]["fix"]
+    assert "when kata-deploy comes on b, d." in found["info"]["fact"]
+    assert "when kata-deploy comes on c." in found["warn"]["fact"] and "katagpu_reboot_ok" in found["warn"]["fix"]
     assert answer["rolls"]["kata_deploy"]["unagreed"] == ["c"]
     assert "runtime_restart" not in {item["id"] for item in current(MARK, MARK, MARK)["findings"]}
+
+
+def operand(name: str, uid: str, strategy: str = "OnDelete") -> dict[str, Any]:
+    """Its second template."""
+    annotations = {"deprecated.daemonset.template.generation": "2"}
+    return {
+        "metadata": {"name": name, "uid": uid, "annotations": annotations},
+        "spec": {"updateStrategy": {"type": strategy}, "template": {"spec": {}}},
+    }
+
+
+def operand_pod(name: str, node_name: str, generation: str, uid: str = "u-1", **more: Any) -> dict[str, Any]:
+    owners = [{"uid": uid, "kind": "DaemonSet"}]
+    labels = {"pod-template-generation": generation}
+    metadata = {"name": name, "namespace": "gpu-operator", "ownerReferences": owners, "labels": labels, **more}
+    return {"metadata": metadata, "spec": {"nodeName": node_name, "containers": []}, "status": {"phase": "Running"}}
+
+
+@pytest.mark.parametrize(
+    ("strategy", "wanted", "found"),
+    [
+        ("OnDelete", "OnDelete", {"b": ["old-b"]}),
+        ("RollingUpdate", "OnDelete", {}),
+        ("OnDelete", "RollingUpdate", {}),
+    ],
+)
+def test_operands_that_stay_until_they_are_deleted_are_replaced_node_by_node(
+    strategy: str, wanted: str, found: dict[str, list[str]]
+) -> None:
+    space = "/apis/apps/v1/namespaces/gpu-operator/daemonsets"
+    objects = {
+        f"{space}/vfio": operand("nvidia-vfio-manager", "u-1", strategy),
+        # The operator upgrades drivers by itself, and drains for it.
+        f"{space}/driver": operand("nvidia-driver-daemonset", "u-2"),
+        "/api/v1/pods/driver": operand_pod("driver", "b", "1", "u-2"),
+        "/api/v1/pods/old-b": operand_pod("old-b", "b", "1"),
+        "/api/v1/pods/new-c": operand_pod("new-c", "c", "2"),
+        "/api/v1/pods/going-d": operand_pod("going-d", "d", "1", deletionTimestamp="2026-01-01T00:00:00Z"),
+        "/api/v1/pods/foreign": operand_pod("foreign", "x", "1"),
+        "/api/v1/pods/other": {
+            "metadata": {"name": "other", "namespace": "x", "ownerReferences": [{"uid": "u-9"}]},
+            "spec": {"nodeName": "b", "containers": []},
+        },
+    }
+    chart = {
+        "name": "gpu-operator",
+        "namespace": "gpu-operator",
+        "values": {"daemonsets": {"updateStrategy": wanted}},
+    }
+    roll = current(MARK, MARK, MARK, helm=[CHART, chart], more=objects)["rolls"]["operands"]
+    assert (roll["nodes"], roll["pods"]) == (sorted(found), found)
+
+
+@pytest.mark.parametrize(("strategy", "found"), [("RollingUpdate", True), ("OnDelete", False)])
+def test_a_changed_operator_and_running_pods(strategy: str, found: bool) -> None:
+    """Machines run on while their operands stay as they are."""
+    values = {"daemonsets": {"updateStrategy": strategy}}
+    stored = {"/api/v1/namespaces/gpu-operator/secrets/y": release_secret("deployed", driver={"enabled": False})}
+    labelled = node("b", {WORKLOAD: "vm-passthrough"})
+    cluster = api(node("a"), labelled, **stored, **{"/api/v1/pods/p": gpu_pod()})
+    answer = ask(cluster, helm=[{**HELM, "values": values}])
+    assert answer["helm"][0]["verdict"] == "upgrade"
+    fixes = [item["fix"] for item in answer["findings"] if item["id"] == "C07"]
+    assert bool(fixes) is found
+    assert all("katagpu_operand_update: on_delete" in fix for fix in fixes)
