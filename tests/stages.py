@@ -56,6 +56,8 @@ END_TO_END = [
     replace(_pytest("end-to-end", "-v", "tests/integration/test_end_to_end.py"), environment={"KATAGPU_KEEP_LAB": "1"}),
 ]
 MOLECULE = [Stage("molecule", ["tests/integration/molecule"])]
+# Last, because it leaves other values behind than the scenarios expect.
+CHANGES = [_pytest("changes", "-v", "tests/integration/test_operand_update.py")]
 LAB_DOWN = [Stage("lab-down", [sys.executable, "-m", "tests.lab", "down"], always=True)]
 
 SETS = {
@@ -63,7 +65,7 @@ SETS = {
     "check": LINT + QUICK,
     "sanity": SANITY,
     "molecule": MOLECULE,
-    "test": LINT + QUICK + SANITY + BUILD + END_TO_END + MOLECULE + LAB_DOWN,
+    "test": LINT + QUICK + SANITY + BUILD + END_TO_END + MOLECULE + CHANGES + LAB_DOWN,
 }
 
 

@@ -109,6 +109,12 @@ def kubectl(*arguments: str) -> str:
     return lab("kubectl", *arguments)
 
 
+def apply(manifest: dict[str, Any]) -> None:
+    path = STATE / "applied.json"
+    path.write_text(json.dumps(manifest), encoding="utf-8")
+    kubectl("apply", "-f", str(path))
+
+
 def kubectl_json(*arguments: str) -> Any:
     return json.loads(kubectl(*arguments, "-o", "json"))
 

@@ -8,6 +8,7 @@ The tests build on each other in the order in which they stand, as an operator w
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from collections.abc import Iterator
@@ -236,6 +237,28 @@ def test_only_named_nodes_are_labelled_and_nobody_is_cordoned() -> None:
         "container-1": "container",
     }
     assert [name for name, node in nodes.items() if node["spec"].get("unschedulable")] == []
+
+
+def pod_times(namespace: str, prefix: str) -> dict[str, tuple[str, str]]:
+    """By node, when the pod of this name was made and when it became ready; in the API's own text, which sorts by time."""
+    found = {}
+    for pod in lab.kubectl_json("get", "pods", "-n", namespace)["items"]:
+        ready = [
+            one for one in pod["status"].get("conditions", []) if one["type"] == "Ready" and one["status"] == "True"
+        ]
+        if pod["metadata"]["name"].startswith(prefix) and ready:
+            found[pod["spec"]["nodeName"]] = (pod["metadata"]["creationTimestamp"], ready[0]["lastTransitionTime"])
+    return found
+
+
+RUNTIME_PODS = {"26.7": ("kata-system", "kata-deploy-"), "23.9": ("gpu-operator", "nvidia-kata-manager-")}
+
+
+def test_what_restarts_containerd_came_to_one_node_after_the_other() -> None:
+    times = pod_times(*RUNTIME_PODS[RELEASE])
+    assert set(times) == set(NODES)
+    for earlier, later in itertools.pairwise(sorted(NODES)):
+        assert times[earlier][1] <= times[later][0], times
 
 
 def test_the_report_says_that_the_workload_passed() -> None:
