@@ -57,7 +57,10 @@ END_TO_END = [
 ]
 MOLECULE = [Stage("molecule", ["tests/integration/molecule"])]
 # Last, because it leaves other values behind than the scenarios expect.
-CHANGES = [_pytest("changes", "-v", "tests/integration/test_operand_update.py")]
+CHANGES = [
+    _pytest("changes", "-v", "tests/integration/test_operand_update.py"),
+    _pytest("removal", "-v", "tests/integration/test_removal.py"),
+]
 LAB_DOWN = [Stage("lab-down", [sys.executable, "-m", "tests.lab", "down"], always=True)]
 
 SETS = {

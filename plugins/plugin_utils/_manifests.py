@@ -14,6 +14,7 @@ from typing import Any
 
 from ansible.module_utils.parsing.convert_bool import boolean
 
+from ansible_collections.katagpu.cluster.plugins.module_utils._cluster.readiness import TEMPLATE_LABEL
 from ansible_collections.katagpu.cluster.plugins.module_utils._errors import KatagpuError
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._cluster_read import HELM_RELEASE
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._labels import RUNTIME
@@ -424,13 +425,17 @@ def skipped_workloads(
 
 
 def undrained_pods(pods: Iterable[Mapping[str, Any]]) -> list[str]:
-    """The pods that should be gone from a drained node: neither finished, nor of a DaemonSet, nor mirrors."""
+    """The pods that should be gone from a drained node: neither finished, nor of a DaemonSet, nor mirrors.
+
+    A pod whose DaemonSet was removed without it has no owner any more, but still the label by which k8s_drain passes it over.
+    """
     left = []
     for pod in pods:
         metadata = pod["metadata"]
         owners = {owner["kind"] for owner in metadata.get("ownerReferences") or []}
         finished = (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
-        if finished or "DaemonSet" in owners or _MIRROR in (metadata.get("annotations") or {}):
+        of_daemonset = "DaemonSet" in owners or TEMPLATE_LABEL in (metadata.get("labels") or {})
+        if finished or of_daemonset or _MIRROR in (metadata.get("annotations") or {}):
             continue
         left.append(f"{metadata['namespace']}/{metadata['name']}")
     return sorted(left)

@@ -61,7 +61,8 @@ class PlaybookRun:
 
 def playbook(name: str, *arguments: str, inventory: Path | str = INVENTORY, timeout: float = 1500) -> PlaybookRun:
     begun = time.monotonic()
-    command = ["ansible-playbook", f"katagpu.cluster.{name}", "-i", str(inventory), *arguments]
+    target = name if name.endswith(".yml") else f"katagpu.cluster.{name}"
+    command = ["ansible-playbook", target, "-i", str(inventory), *arguments]
     log = REPOSITORY / ".build" / "tests" / "playbooks.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     # Written while it runs, so that a run that hangs can be looked at.

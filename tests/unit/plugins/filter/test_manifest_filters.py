@@ -25,6 +25,7 @@ FILTERS = (
     "helm_namespace",
     "kata_deploy_values",
     "kata_deploy_waits",
+    "kata_removal",
     "coco_operator_waits",
     "replaced_images",
     "skipped_workloads",

@@ -406,8 +406,8 @@ class TestWorkload:
             self.pod(resources={})
 
 
-def pod(name: str, phase: str = "Running", owner: str = "", mirror: bool = False) -> dict[str, Any]:
-    metadata: dict[str, Any] = {"namespace": "ns", "name": name}
+def pod(name: str, phase: str = "Running", owner: str = "", mirror: bool = False, **more: Any) -> dict[str, Any]:
+    metadata: dict[str, Any] = {"namespace": "ns", "name": name, **more}
     if owner:
         metadata["ownerReferences"] = [{"kind": owner}]
     if mirror:
@@ -425,6 +425,7 @@ class TestUndrained:
             pod("broken", phase="Failed"),
             pod("daemon", owner="DaemonSet"),
             pod("static", mirror=True, owner="Node"),
+            pod("orphan", labels={"pod-template-generation": "1"}),
         ]
         assert manifests.undrained_pods(pods) == ["ns/a", "ns/b", "ns/pending"]
 
