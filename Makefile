@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
-MACHINES ?= a10
+MACHINES ?= a10 workstation
 # The stack release of the demo; without it the default of the collection.
 RELEASE ?=
 BUILD := .build
@@ -41,7 +41,7 @@ packages: ## Install the Debian packages that the lab needs (root or sudo)
 	@tests/lab/install_packages
 
 .PHONY: lab-up
-lab-up: setup packages ## Start the lab: control plane, stand-ins and MACHINES="a10 workstation"
+lab-up: setup packages ## Start the lab: control plane, stand-ins and MACHINES (a10 workstation)
 	@$(if $(filter 23.9,$(RELEASE)),KATAGPU_LAB_CONTAINERD=1.7.24) $(LAB) up --machines $(MACHINES)
 
 .PHONY: lab-down
