@@ -80,6 +80,10 @@ molecule: lab-up ## The molecule scenarios against the running lab
 bench: setup packages ## Compare speed and requests with the usual ways, on a control plane of its own (the lab must be down)
 	@KATAGPU_LAB_STATE=$(BUILD)/bench $(BIN)/python -m tests.bench
 
+.PHONY: check-upstream
+check-upstream: setup ## Compare with the real charts and controllers that you have (GIVEN=file.yml; the lab must be down)
+	@KATAGPU_LAB_STATE=$(BUILD)/upstream $(if $(GIVEN),KATAGPU_UPSTREAM=$(GIVEN)) $(BIN)/python -m tests.upstream
+
 .PHONY: docs
 docs: setup ## Write the release matrix of the documentation from the release data
 	@$(BIN)/python -m tests.docs.releases

@@ -14,7 +14,10 @@ import pytest
 import yaml
 
 from tests.lab import paths
+from tests.upstream import trace
+from tests.upstream.compare import leaves
 
+__all__ = ["CHARTS", "at", "helm", "leaves", "observed_form", "only", "render", "schema_at", "tool", "values"]
 CHARTS = Path(__file__).resolve().parents[2] / "tests" / "lab" / "upstream" / "charts"
 
 
@@ -45,13 +48,6 @@ def values(chart: str) -> dict[str, Any]:
     return content
 
 
-def leaves(content: Any, prefix: str = "") -> set[str]:
-    """Dotted paths of all values; an empty mapping is one."""
-    if not isinstance(content, dict) or not content:
-        return {prefix}
-    return {leaf for key, value in content.items() for leaf in leaves(value, f"{prefix}.{key}" if prefix else key)}
-
-
 def at(content: dict[str, Any], path: str) -> Any:
     """A value by its dotted path."""
     for key in path.split("."):
@@ -74,24 +70,6 @@ def only(objects: list[dict[str, Any]], kind: str, name: str = "") -> dict[str, 
 
 def observed_form(item: dict[str, Any]) -> dict[str, Any]:
     """A DaemonSet in the words of the fact table."""
-    spec, pod = item["spec"], item["spec"]["template"]["spec"]
-    hooks = {
-        one["name"]: one["lifecycle"]["preStop"]["exec"]["command"] for one in pod["containers"] if one.get("lifecycle")
-    }
-    return {
-        "name": item["metadata"]["name"],
-        "labels": item["metadata"]["labels"],
-        "selector": spec["selector"]["matchLabels"],
-        "pod_labels": spec["template"]["metadata"]["labels"],
-        "node_selector": pod.get("nodeSelector", {}),
-        "init_containers": [one["name"] for one in pod.get("initContainers", [])],
-        "containers": [one["name"] for one in pod["containers"]],
-        "tolerations": [{key: value for key, value in one.items() if value} for one in pod.get("tolerations", [])],
-        "update_strategy": spec.get("updateStrategy", {"type": "RollingUpdate"})["type"],
-        "host_pid": pod.get("hostPID", False),
-        "host_network": pod.get("hostNetwork", False),
-        "priority_class": pod.get("priorityClassName"),
-        "runtime_class": pod.get("runtimeClassName"),
-        "grace_seconds": pod.get("terminationGracePeriodSeconds", 30),
-        "pre_stop": hooks,
-    }
+    beyond = ("images", "env", "command", "owned", "service_account")
+    form = {key: value for key, value in trace.daemonset(item).items() if key not in beyond}
+    return {"name": item["metadata"]["name"], **form}
