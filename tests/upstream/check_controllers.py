@@ -20,7 +20,7 @@ from tests.lab.controlplane import binaries, server
 from tests.lab.errors import LabError
 from tests.lab.node.api import ApiError
 from tests.lab.standins import facts, runner
-from tests.upstream import charts, controller, given, releases, script, trace
+from tests.upstream import charts, controller, given, known, releases, script, trace
 from tests.upstream.fake_nodes import FakeNodes
 from tests.upstream.results import NOTE, SKIPPED, Result, judged
 
@@ -67,8 +67,9 @@ def _version(
         return
     ours = _run(version, release, chart, None, progress)
     _write(version, "stand-in", ours)
+    before: set[str] = set()
     for step, expected in theirs.items():
-        yield judged(subject, f"as the stand-in: {step}", trace.differences(ours[step], expected))
+        yield from known.judged(subject, version, step, trace.differences(ours[step], expected), before)
 
 
 def _write(version: str, who: str, traces: Traces) -> None:

@@ -89,6 +89,11 @@ def _spec(change: dict[str, Any]) -> Callable[[World], None]:
     return lambda world: world.spec(change)
 
 
+def _again(number: int) -> Callable[[World], None]:
+    """A change of the spec that decides nothing: a reason to look at everything once more."""
+    return _spec({"daemonsets": {"annotations": {"example.com/step": str(number)}}})
+
+
 def _no_gpus(world: World) -> None:
     for node in (KATA, UNNAMED):
         world.label(node, {GPU: None})
@@ -105,7 +110,11 @@ STEPS = (
     Step("deploy.operands taken away", _label(UNNAMED, operands=None)),
     Step("a deploy label is paused", _label(KATA, vfio_manager="paused-for-driver-upgrade")),
     Step("a deploy label is empty", _label(KATA, vfio_manager="")),
+    Step("the spec changes while a deploy label is empty", _again(1)),
+    Step("a deploy label has a value that is not the operator's", _label(KATA, vfio_manager="false")),
+    Step("the spec changes while a deploy label has it", _again(2)),
     Step("a deploy label is taken away", _label(KATA, vfio_manager=None)),
+    Step("the spec changes while a deploy label is not there", _again(3)),
     Step("vfio-manager is deleted", lambda world: world.remove("nvidia-vfio-manager")),
     Step("a pod of the sandbox validator is not ready", _hold("nvidia-sandbox-validator")),
     Step("it is ready again", _all_ready),
@@ -120,7 +129,9 @@ STEPS = (
     Step("kataManager.enabled=false", _spec({"kataManager": {"enabled": False}}), "v2[35]."),
     Step("kataManager.enabled=true", _spec({"kataManager": {"enabled": True}}), "v2[35]."),
     Step("defaultWorkload=vm-passthrough", _spec({"sandboxWorkloads": {"defaultWorkload": "vm-passthrough"}})),
+    Step("the spec changes after defaultWorkload=vm-passthrough", _again(4)),
     Step("defaultWorkload=container", _spec({"sandboxWorkloads": {"defaultWorkload": "container"}})),
+    Step("the spec changes after defaultWorkload=container", _again(5)),
     Step("updateStrategy OnDelete", _spec({"daemonsets": {"updateStrategy": "OnDelete"}})),
     Step("updateStrategy RollingUpdate", _spec({"daemonsets": {"updateStrategy": "RollingUpdate"}})),
     Step("sandboxWorkloads.enabled=false", _spec({"sandboxWorkloads": {"enabled": False}})),

@@ -87,10 +87,46 @@ def wanted_labels(table: str, labels: dict[str, str], spec: dict[str, Any]) -> d
     return after
 
 
-def plan(table: str, nodes: list[Object], spec: dict[str, Any]) -> tuple[list[Action], bool, int]:
-    """Actions for all nodes of the cluster, whether any has NFD labels, and how many GPU nodes there are."""
+Memory = dict[str, Any]
+
+
+def _attention(table: str, node: Object) -> tuple[Any, ...]:
+    """What of a node makes the controller look at all of them again (row nodes.labelling-events)."""
+    labels = labels_of(node)
+    kind = labels.get(facts.value(table, "nodes.workload-label")["key"])
+    off = any(labels.get(key) == text for key, text in facts.value(table, "nodes.operands-disabled").items())
+    known = kind if kind in facts.value(table, "nodes.deploy-labels") else None
+    return (
+        node["metadata"].get("uid"),
+        has_gpu_label(table, labels),
+        labels.get(facts.value(table, "nodes.present-label")),
+        off,
+        known,
+    )
+
+
+def _looks(table: str, nodes: list[Object], generation: Any, memory: Memory | None) -> bool:
+    """Whether the labels are gone through in this pass; releases without the row do it in each."""
+    if memory is None or facts.find(table, "nodes.labelling-events", None) is None:
+        return True
+    now = {"generation": generation, **{one["metadata"]["name"]: _attention(table, one) for one in nodes}}
+    # A node that has gone is no event.
+    changed = any(memory.get(key) != value for key, value in now.items())
+    memory.clear()
+    memory.update(now)
+    return changed
+
+
+def plan(
+    table: str, nodes: list[Object], spec: dict[str, Any], generation: Any = None, memory: Memory | None = None
+) -> tuple[list[Action], bool, int]:
+    """Actions for all nodes of the cluster, whether any has NFD labels, and how many GPU nodes there are.
+
+    `memory` is kept by the caller from pass to pass, because some releases look at labels on certain events only.
+    """
     actions: list[Action] = []
     nfd, gpu_nodes = False, 0
+    looks = _looks(table, nodes, generation, memory)
     for node in nodes:
         name, before = node["metadata"]["name"], labels_of(node)
         nfd = nfd or has_nfd_labels(table, before)
@@ -102,6 +138,6 @@ def plan(table: str, nodes: list[Object], spec: dict[str, Any]) -> tuple[list[Ac
                 actions.append(Note(f"node {name}: {warning}"))
         changes: dict[str, str | None] = {key: text for key, text in after.items() if before.get(key) != text}
         changes.update({key: None for key in before if key not in after})
-        if changes:
+        if changes and looks:
             actions.append(Patch("Node", name, {"metadata": {"labels": changes}}))
     return actions, nfd, gpu_nodes

@@ -10,7 +10,7 @@ import json
 from typing import Any
 
 from tests.lab.standins import facts, gpu_labels
-from tests.lab.standins.actions import Object, owner_of
+from tests.lab.standins.actions import Object, labels_of, owner_of
 
 # These two come from spec.daemonsets.labels, which the chart fills in.
 _FROM_SPEC = ("helm.sh/chart", "app.kubernetes.io/managed-by")
@@ -34,11 +34,24 @@ def image(block: dict[str, Any]) -> str:
     return f"{block.get('repository', '')}/{block.get('image', '')}:{block.get('version', '')}"
 
 
-def _init_image(container: str, fact: dict[str, Any], spec: dict[str, Any]) -> str:
+def _init_image(table: str, container: str, fact: dict[str, Any], spec: dict[str, Any]) -> str:
+    """Row daemonset.init-images."""
+    block = spec.get(fact["image_block"]) or {}
     if container == "k8s-driver-manager":
-        block = spec.get(fact["image_block"]) or {}
         return image(block.get("driverManager") or block.get("manager") or {})
-    return image(spec.get("validator") or {})
+    own = facts.value(table, "daemonset.init-images").get(container)
+    return image(spec.get(own or "validator") or {})
+
+
+def os_tag(table: str, nodes: list[Object]) -> str:
+    """What is appended to the tag of the driver image (row driver.tag): of the first GPU node by name."""
+    fact = facts.value(table, "driver.tag")
+    for node in sorted(nodes, key=lambda one: str(one["metadata"]["name"])):
+        labels = labels_of(node)
+        name, version = (labels.get(fact[key], "") for key in ("id_label", "version_label"))
+        if gpu_labels.has_gpu_label(table, labels) and name and version:
+            return name + (version.partition(".")[0] if name in fact["major_only"] else version)
+    return ""
 
 
 def at(spec: dict[str, Any], path: str) -> Any:
@@ -69,11 +82,12 @@ def _env(table: str, fact: dict[str, Any], spec: dict[str, Any], container: str 
     return env + [{"name": name, "value": text} for name, text in {**plain, **given}.items()]
 
 
-def _container(table: str, name: str, fact: dict[str, Any], spec: dict[str, Any]) -> Object:
+def _container(table: str, name: str, fact: dict[str, Any], spec: dict[str, Any], tag: str) -> Object:
     block = spec.get(fact["image_block"]) or {}
+    suffix = f"-{tag}" if tag and name == facts.value(table, "driver.tag")["container"] else ""
     container: Object = {
         "name": name,
-        "image": image(block),
+        "image": image(block) + suffix,
         "imagePullPolicy": block.get("imagePullPolicy") or "IfNotPresent",
         "env": _env(table, fact, spec, name),
         "securityContext": {"privileged": True},
@@ -89,11 +103,14 @@ def _container(table: str, name: str, fact: dict[str, Any], spec: dict[str, Any]
 
 
 def _init_container(table: str, name: str, fact: dict[str, Any], spec: dict[str, Any]) -> Object:
-    default = {"name": "DEFAULT_GPU_WORKLOAD_CONFIG", "value": gpu_labels.default_workload(table, spec)}
+    env = _env(table, fact, spec)
+    if name in facts.value(table, "validator.default-workload-in").get(fact["name"], []):
+        variable = facts.value(table, "validator.default-workload")
+        env.append({"name": variable, "value": gpu_labels.default_workload(table, spec)})
     return {
         "name": name,
-        "image": _init_image(name, fact, spec),
-        "env": [*_env(table, fact, spec), default],
+        "image": _init_image(table, name, fact, spec),
+        "env": env,
         "securityContext": {"privileged": True},
         **facts.find(table, "daemonset.command", {}).get(name, {}),
     }
@@ -111,8 +128,8 @@ def _init_names(table: str, fact: dict[str, Any], spec: dict[str, Any]) -> list[
     return [one for one in fact["init_containers"] if one not in states or switched_on(table, states[one], spec)]
 
 
-def daemonset(table: str, fact: dict[str, Any], policy: Object, namespace: str) -> Object:
-    """One operand DaemonSet."""
+def daemonset(table: str, fact: dict[str, Any], policy: Object, namespace: str, tag: str = "") -> Object:
+    """One operand DaemonSet; `tag` is the operating system in the tag of the driver image."""
     spec = policy["spec"]
     common = spec.get("daemonsets") or {}
     given = dict(common.get("labels") or {})
@@ -127,7 +144,7 @@ def daemonset(table: str, fact: dict[str, Any], policy: Object, namespace: str) 
         "priorityClassName": common.get("priorityClassName") or fact["priority_class"],
         "terminationGracePeriodSeconds": fact["grace_seconds"],
         "initContainers": [_init_container(table, name, fact, spec) for name in _init_names(table, fact, spec)],
-        "containers": [_container(table, name, fact, spec) for name in fact["containers"]],
+        "containers": [_container(table, name, fact, spec, tag) for name in fact["containers"]],
     }
     if fact["host_pid"]:
         pod["hostPID"] = True

@@ -28,6 +28,7 @@ class GpuState:
     runtime_classes: dict[str, Object] = field(default_factory=dict)
     service_accounts: set[str] = field(default_factory=set)
     config_maps: dict[str, Object] = field(default_factory=dict)
+    memory: gpu_labels.Memory | None = None  # of the labels, from pass to pass
 
 
 def state_enabled(table: str, state: str, spec: dict[str, Any]) -> bool:
@@ -63,7 +64,9 @@ def daemonset_ready(table: str, current: Object | None) -> bool:
 def reconcile(seen: GpuState) -> list[Action]:
     """Everything in one pass: a state that is not ready does not stop the walk (row states.order)."""
     table, spec = seen.table, seen.policy["spec"]
-    actions, nfd, gpu_nodes = gpu_labels.plan(table, seen.nodes, spec)
+    actions, nfd, gpu_nodes = gpu_labels.plan(
+        table, seen.nodes, spec, seen.policy["metadata"].get("generation"), seen.memory
+    )
     classes, failure = _runtime_classes(seen)
     actions += classes
     if failure:
@@ -106,7 +109,8 @@ def _operand(fact: dict[str, Any], current: Object | None, seen: GpuState) -> li
         elif there.get("data") != wanted_map["data"]:
             name = wanted_map["metadata"]["name"]
             actions.append(Patch("ConfigMap", name, {"data": wanted_map["data"]}, seen.namespace))
-    wanted = gpu_objects.daemonset(seen.table, fact, seen.policy, seen.namespace)
+    tag = gpu_objects.os_tag(seen.table, seen.nodes)
+    wanted = gpu_objects.daemonset(seen.table, fact, seen.policy, seen.namespace, tag)
     if current is None:
         actions += [Note(f"DaemonSet not found, creating {fact['name']}"), Create(wanted)]
         return actions

@@ -13,11 +13,13 @@ import time
 from collections.abc import Callable, Iterator
 
 from tests.lab.controlplane import access, server
-from tests.lab.standins import coco_operator, facts, gpu_operator
+from tests.lab.standins import coco_operator, facts, gpu_labels, gpu_operator
 from tests.lab.standins.actions import Action, Note, Object, labels_of
 from tests.lab.standins.cluster import Api, ApiError, Cluster, available, now
 
 PERIOD_SECONDS = 2.0
+# What the labelling of nodes has seen; forgotten when the process ends, as it would be upstream.
+_memory: gpu_labels.Memory = {}
 
 
 def operator_version(deployment: Object) -> str:
@@ -62,6 +64,7 @@ def gpu_operator_step(cluster: Cluster) -> Iterator[list[Action]]:
                 runtime_classes=cluster.by_name("RuntimeClass"),
                 service_accounts=set(cluster.by_name("ServiceAccount", namespace)),
                 config_maps=cluster.by_name("ConfigMap", namespace),
+                memory=_memory,
             )
         )
 

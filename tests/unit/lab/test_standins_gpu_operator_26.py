@@ -359,3 +359,90 @@ def test_the_runner_reconciles_with_the_facts_of_the_installed_release() -> None
     assert PLUGIN in created(next(steps("x/gpu-operator:v26.7.0")), "DaemonSet")
     (only,) = list(steps("x/gpu-operator:v99.1.0"))
     assert only == [Note("GPU Operator v99.1.0 is not one of 23.9, 26.7")]
+
+
+# What the comparison with the real controller has shown
+
+
+def labelled(actions: list[Action]) -> dict[str, Any]:
+    return {
+        one.name: one.patch["metadata"]["labels"] for one in actions if isinstance(one, Patch) and one.kind == "Node"
+    }
+
+
+def test_a_deploy_label_that_was_taken_away_comes_back_only_with_the_next_event() -> None:
+    """nodes.labelling-events"""
+    memory: gpu_labels.Memory = {}
+    owner = policy()
+    owner["metadata"]["generation"] = 1
+    first = labelled(gpu_operator.reconcile(state(owner, memory=memory)))["kata-1"]
+    nodes = [node("kata-1", {**KATA, **first})]
+    # The controller's own label is an event too, and then there is nothing to do.
+    assert labelled(gpu_operator.reconcile(state(owner, nodes=nodes, memory=memory))) == {}
+    del nodes[0]["metadata"]["labels"][f"{DEPLOY}vfio-manager"]
+    assert labelled(gpu_operator.reconcile(state(owner, nodes=nodes, memory=memory))) == {}
+    owner["metadata"]["generation"] = 2
+    assert labelled(gpu_operator.reconcile(state(owner, nodes=nodes, memory=memory))) == {
+        "kata-1": {f"{DEPLOY}vfio-manager": "true"}
+    }
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"nvidia.com/gpu.workload.config": "container"},
+        {"nvidia.com/gpu.workload.config": "vm-passthough"},
+        {"nvidia.com/gpu.deploy.operands": "false"},
+        {"feature.node.kubernetes.io/pci-10de.present": "false"},
+        {"nvidia.com/gpu.present": "maybe"},
+    ],
+)
+def test_what_counts_as_an_event(change: dict[str, str]) -> None:
+    """nodes.labelling-events"""
+    memory: gpu_labels.Memory = {}
+    nodes = [node("kata-1", {**KATA, **labelled(gpu_operator.reconcile(state(memory=memory)))["kata-1"]})]
+    assert labelled(gpu_operator.reconcile(state(nodes=nodes, memory=memory))) == {}
+    nodes[0]["metadata"]["labels"] |= change
+    assert labelled(gpu_operator.reconcile(state(nodes=nodes, memory=memory))) != {}
+
+
+def test_earlier_releases_go_through_the_labels_in_every_pass() -> None:
+    memory: gpu_labels.Memory = {}
+    nodes = [node("kata-1", KATA)]
+    for _ in range(2):
+        assert gpu_labels.plan(facts.GPU_OPERATOR, nodes, policy()["spec"], 1, memory)[0] != []
+
+
+def made(name: str, tag: str = "") -> dict[str, Any]:
+    (row,) = [one for one in gpu_objects.operand_rows(T) if one["name"] == name]
+    owner = policy(driver={"repository": "d", "image": "driver", "version": "1"}, devicePlugin={"image": "plugin"})
+    pod: dict[str, Any] = gpu_objects.daemonset(T, row, owner, "gpu-operator", tag)["spec"]["template"]["spec"]
+    return pod
+
+
+def test_only_validators_of_sandbox_nodes_are_told_the_default_workload() -> None:
+    """validator.default-workload-in"""
+    for row in gpu_objects.operand_rows(T):
+        told = [
+            one["name"]
+            for one in made(row["name"])["initContainers"]
+            if "DEFAULT_GPU_WORKLOAD_CONFIG" in {item["name"] for item in one["env"]}
+        ]
+        assert told == facts.value(T, "validator.default-workload-in").get(row["name"], []), row["name"]
+
+
+def test_the_image_of_the_driver_ends_in_the_operating_system() -> None:
+    """driver.tag"""
+    release = "feature.node.kubernetes.io/system-os_release"
+    other = node("a", {f"{release}.ID": "debian", f"{release}.VERSION_ID": "13"})
+    gpu = node("b", {**GPU, f"{release}.ID": "rhel", f"{release}.VERSION_ID": "9.4"})
+    assert gpu_objects.os_tag(T, [gpu, other]) == "rhel9"
+    assert gpu_objects.os_tag(T, [other, node("c", GPU)]) == ""
+    (container,) = made("nvidia-driver-daemonset", "ubuntu24.04")["containers"]
+    assert container["image"] == "d/driver:1-ubuntu24.04"
+
+
+def test_init_container_of_the_mps_daemon_uses_the_image_of_the_plugin() -> None:
+    """daemonset.init-images"""
+    images = {one["name"]: one["image"] for one in made("nvidia-device-plugin-mps-control-daemon")["initContainers"]}
+    assert "plugin" in images["mps-control-daemon-mounts"] and "plugin" not in images["toolkit-validation"]
