@@ -40,7 +40,8 @@ KNOWN = (
 
 def split(version: str, step: str, sentences: Iterable[str]) -> tuple[list[str], dict[str, int]]:
     """Differences that nobody has explained, and how many there are for each reason."""
-    left, explained = [], {}
+    left: list[str] = []
+    explained: dict[str, int] = {}
     for text in sentences:
         found = next(
             (

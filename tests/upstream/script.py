@@ -90,8 +90,8 @@ def _spec(change: dict[str, Any]) -> Callable[[World], None]:
 
 
 def _again(number: int) -> Callable[[World], None]:
-    """A change of the spec that decides nothing: a reason to look at everything once more."""
-    return _spec({"daemonsets": {"annotations": {"example.com/step": str(number)}}})
+    """A change of the spec that decides nothing, not even about a pod template: a reason to look at everything once more."""
+    return _spec({"driver": {"upgradePolicy": {"maxParallelUpgrades": number + 1}}})
 
 
 def _no_gpus(world: World) -> None:

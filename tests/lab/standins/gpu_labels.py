@@ -105,28 +105,32 @@ def _attention(table: str, node: Object) -> tuple[Any, ...]:
     )
 
 
-def _looks(table: str, nodes: list[Object], generation: Any, memory: Memory | None) -> bool:
-    """Whether the labels are gone through in this pass; releases without the row do it in each."""
-    if memory is None or facts.find(table, "nodes.labelling-events", None) is None:
-        return True
-    now = {"generation": generation, **{one["metadata"]["name"]: _attention(table, one) for one in nodes}}
-    # A node that has gone is no event.
-    changed = any(memory.get(key) != value for key, value in now.items())
+def _looks(table: str, nodes: list[Object], policy: Object, daemonsets: dict[str, Object], memory: Memory) -> bool:
+    """Whether an event since the last pass would have made the controller go through the labels."""
+    now: Memory = {"generation": policy["metadata"].get("generation")}
+    now |= {f"node {one['metadata']['name']}": _attention(table, one) for one in nodes}
+    waiting = False
+    if facts.value(table, "nodes.labelling-events")["every_reconcile"]:
+        now |= {f"operand {name}": one["metadata"].get("resourceVersion") for name, one in daemonsets.items()}
+        waiting = (policy.get("status") or {}).get("state") != "ready"
+    # What has gone is no event.
+    changed = waiting or any(key not in memory or memory[key] != value for key, value in now.items())
     memory.clear()
     memory.update(now)
     return changed
 
 
 def plan(
-    table: str, nodes: list[Object], spec: dict[str, Any], generation: Any = None, memory: Memory | None = None
+    table: str, nodes: list[Object], policy: Object, daemonsets: dict[str, Object], memory: Memory | None = None
 ) -> tuple[list[Action], bool, int]:
     """Actions for all nodes of the cluster, whether any has NFD labels, and how many GPU nodes there are.
 
-    `memory` is kept by the caller from pass to pass, because some releases look at labels on certain events only.
+    `memory` is kept by the caller from pass to pass, because upstream looks at labels on certain events only.
     """
+    spec = policy["spec"]
     actions: list[Action] = []
     nfd, gpu_nodes = False, 0
-    looks = _looks(table, nodes, generation, memory)
+    looks = memory is None or _looks(table, nodes, policy, daemonsets, memory)
     for node in nodes:
         name, before = node["metadata"]["name"], labels_of(node)
         nfd = nfd or has_nfd_labels(table, before)

@@ -66,10 +66,14 @@ def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _env(table: str, fact: dict[str, Any], spec: dict[str, Any], container: str = "") -> list[Object]:
+def _own_fields() -> list[Object]:
+    fields = {"NODE_NAME": "spec.nodeName", "OPERATOR_NAMESPACE": "metadata.namespace"}
+    return [{"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}} for name, path in fields.items()]
+
+
+def _env(table: str, fact: dict[str, Any], spec: dict[str, Any], container: str) -> list[Object]:
     """Rows daemonset.env and daemonset.env-from-spec; a variable of the block replaces one of those."""
-    env: list[Object] = [{"name": "NODE_NAME", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}]
-    env.append({"name": "OPERATOR_NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}})
+    env = _own_fields()
     block = spec.get(fact["image_block"]) or {}
     plain: dict[str, str] = dict(facts.find(table, "daemonset.env", {}).get(container, {}))
     for variable, path in facts.find(table, "daemonset.env-from-spec", {}).get(container, {}).items():
@@ -103,7 +107,11 @@ def _container(table: str, name: str, fact: dict[str, Any], spec: dict[str, Any]
 
 
 def _init_container(table: str, name: str, fact: dict[str, Any], spec: dict[str, Any]) -> Object:
-    env = _env(table, fact, spec)
+    env = _own_fields()
+    block = spec.get(fact["image_block"]) or {}
+    if name == "k8s-driver-manager":
+        # Those of the operand itself stay with its own container.
+        env += (block.get("driverManager") or block.get("manager") or {}).get("env") or []
     if name in facts.value(table, "validator.default-workload-in").get(fact["name"], []):
         variable = facts.value(table, "validator.default-workload")
         env.append({"name": variable, "value": gpu_labels.default_workload(table, spec)})

@@ -64,9 +64,7 @@ def daemonset_ready(table: str, current: Object | None) -> bool:
 def reconcile(seen: GpuState) -> list[Action]:
     """Everything in one pass: a state that is not ready does not stop the walk (row states.order)."""
     table, spec = seen.table, seen.policy["spec"]
-    actions, nfd, gpu_nodes = gpu_labels.plan(
-        table, seen.nodes, spec, seen.policy["metadata"].get("generation"), seen.memory
-    )
+    actions, nfd, gpu_nodes = gpu_labels.plan(table, seen.nodes, seen.policy, seen.daemonsets, seen.memory)
     classes, failure = _runtime_classes(seen)
     actions += classes
     if failure:

@@ -94,7 +94,7 @@ def test_deploy_labels_follow_the_workload_label(kind: str) -> None:
 def test_labels_of_both_nodes_are_those_of_the_observed_installation() -> None:
     """nodes.observed-labels, nodes.all-labelled: nobody named the second node, and it is labelled all the same."""
     observed = facts.value(T, "nodes.observed-labels")
-    actions, nfd, count = gpu_labels.plan(T, [node("kata-1", KATA), node("gpu-unnamed", GPU)], policy()["spec"])
+    actions, nfd, count = gpu_labels.plan(T, [node("kata-1", KATA), node("gpu-unnamed", GPU)], policy(), {})
     assert (nfd, count) == (True, 2)
     patches = {one.name: one.patch["metadata"]["labels"] for one in actions if isinstance(one, Patch)}
     assert patches["gpu-unnamed"] == observed["gpu-unnamed"]
@@ -105,7 +105,7 @@ def test_an_invalid_workload_label_silently_becomes_the_default() -> None:
     """nodes.workload-default"""
     labels = {**KATA, "nvidia.com/gpu.present": "true", "nvidia.com/gpu.deploy.vfio-manager": "true"}
     labels["nvidia.com/gpu.workload.config"] = "kata"
-    actions, _, _ = gpu_labels.plan(T, [node("n", labels)], policy()["spec"])
+    actions, _, _ = gpu_labels.plan(T, [node("n", labels)], policy(), {})
     changes = next(one for one in actions if isinstance(one, Patch)).patch["metadata"]["labels"]
     assert changes["nvidia.com/gpu.deploy.vfio-manager"] is None
     assert changes["nvidia.com/gpu.deploy.driver"] == "true"

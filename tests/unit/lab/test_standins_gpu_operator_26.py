@@ -101,7 +101,7 @@ def test_without_a_mode_it_is_kubevirt() -> None:
 def test_labels_of_both_nodes_are_those_of_the_observed_installation() -> None:
     """nodes.observed-labels, nodes.all-labelled"""
     observed = facts.value(T, "nodes.observed-labels")
-    actions, nfd, count = gpu_labels.plan(T, [node("kata-1", KATA), node("gpu-unnamed", GPU)], policy()["spec"])
+    actions, nfd, count = gpu_labels.plan(T, [node("kata-1", KATA), node("gpu-unnamed", GPU)], policy(), {})
     assert (nfd, count) == (True, 2)
     patches = {one.name: one.patch["metadata"]["labels"] for one in actions if isinstance(one, Patch)}
     assert patches["gpu-unnamed"] == observed["gpu-unnamed"]
@@ -128,7 +128,7 @@ def test_an_invalid_workload_label_means_the_default_not_container() -> None:
     spec = policy(sandboxWorkloads={"enabled": True, "mode": "kata", "defaultWorkload": "vm-passthrough"})["spec"]
     labels = {**GPU, "nvidia.com/gpu.workload.config": "kata"}
     assert f"{DEPLOY}vfio-manager" in gpu_labels.wanted_labels(T, labels, spec)
-    actions, _, _ = gpu_labels.plan(T, [node("n", labels)], policy()["spec"])
+    actions, _, _ = gpu_labels.plan(T, [node("n", labels)], policy(), {})
     changes = next(one for one in actions if isinstance(one, Patch)).patch["metadata"]["labels"]
     assert changes[f"{DEPLOY}driver"] == "true"
     assert any(isinstance(one, Note) and "Invalid GPU workload config: kata" in one.text for one in actions)
@@ -406,11 +406,21 @@ def test_what_counts_as_an_event(change: dict[str, str]) -> None:
     assert labelled(gpu_operator.reconcile(state(nodes=nodes, memory=memory))) != {}
 
 
-def test_earlier_releases_go_through_the_labels_in_every_pass() -> None:
+def test_earlier_releases_look_at_labels_with_every_reconcile() -> None:
+    """nodes.labelling-events"""
     memory: gpu_labels.Memory = {}
     nodes = [node("kata-1", KATA)]
-    for _ in range(2):
-        assert gpu_labels.plan(facts.GPU_OPERATOR, nodes, policy()["spec"], 1, memory)[0] != []
+    operand = {"vfio": {"metadata": {"resourceVersion": "1"}}}
+    owner = policy() | {"status": {"state": "ready"}}
+
+    def acts() -> bool:
+        return gpu_labels.plan(facts.GPU_OPERATOR, nodes, owner, operand, memory)[0] != []
+
+    assert [acts(), acts()] == [True, False]
+    operand["vfio"]["metadata"]["resourceVersion"] = "2"
+    assert [acts(), acts()] == [True, False]
+    owner["status"] = {"state": "notReady"}
+    assert [acts(), acts()] == [True, True]
 
 
 def made(name: str, tag: str = "") -> dict[str, Any]:
@@ -446,3 +456,15 @@ def test_init_container_of_the_mps_daemon_uses_the_image_of_the_plugin() -> None
     """daemonset.init-images"""
     images = {one["name"]: one["image"] for one in made("nvidia-device-plugin-mps-control-daemon")["initContainers"]}
     assert "plugin" in images["mps-control-daemon-mounts"] and "plugin" not in images["toolkit-validation"]
+
+
+def test_variables_of_an_operand_stay_with_its_own_container() -> None:
+    (row,) = [one for one in gpu_objects.operand_rows(T) if one["name"] == "nvidia-vfio-manager"]
+    manager = {"env": [{"name": "B", "value": "2"}]}
+    owner = policy(vfioManager={"enabled": True, "env": [{"name": "A", "value": "1"}], "driverManager": manager})
+    pod = gpu_objects.daemonset(T, row, owner, "gpu-operator")["spec"]["template"]["spec"]
+    given = {
+        one["name"]: {item["name"] for item in one["env"] if item["name"] in "AB"}
+        for one in [*pod["initContainers"], *pod["containers"]]
+    }
+    assert given == {"k8s-driver-manager": {"B"}, "nvidia-vfio-manager": {"A"}}

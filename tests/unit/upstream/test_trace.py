@@ -91,7 +91,8 @@ def test_of_variables_and_commands_only_what_ours_says_is_compared() -> None:
 
 
 def test_objects_that_only_one_side_has() -> None:
-    ours, theirs = {"DaemonSet": {"a": {}, "b": {}}}, {"DaemonSet": {"b": {}, "c": {}}}
+    ours: dict[str, Any] = {"DaemonSet": {"a": {}, "b": {}}}
+    theirs: dict[str, Any] = {"DaemonSet": {"b": {}, "c": {}}}
     assert [text.partition(",")[0] for text in trace.differences(ours, theirs)] == [
         "DaemonSet a: only ours has it",
         "DaemonSet c: only upstream has it",
