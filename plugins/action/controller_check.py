@@ -6,13 +6,18 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.katagpu.cluster.plugins.module_utils._errors import KatagpuError
-from ansible_collections.katagpu.cluster.plugins.plugin_utils import _chart_values, _controller, _releases
+from ansible_collections.katagpu.cluster.plugins.plugin_utils import (
+    _chart_values,
+    _confidential,
+    _controller,
+    _releases,
+)
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._arguments import release_of
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._findings import BLOCK, Finding
 
@@ -34,6 +39,7 @@ ARGUMENTS: dict[str, Any] = {
     "default_workload": {"type": "str"},
     "operand_update": {"type": "str"},
     "vfio_owner": {"type": "str"},
+    "confidential": {"type": "str"},
     "serial": {"type": "raw", "default": 1},
     "serial_consent": {"type": "bool", "default": False},
     "known": {"type": "list", "elements": "str", "default": []},
@@ -65,7 +71,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         findings = [
             *_controller.targets(kata, container),
             *refusals,
-            *_values(release, arguments),
+            *_values(release, arguments, _confidential_modes(variables, kata).values()),
             *(
                 finding
                 for name in ("coco_operator_node_selector", "kata_deploy_node_selector")
@@ -73,6 +79,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             ),
             *_controller.acceptances(arguments["accepted"] or []),
             *_controller.choices(_choices(arguments, variables)),
+            *_controller.confidential(_confidential_modes(variables, [*kata, *container]), container, release),
             *_controller.misspelt(_variables(variables), {*known, *arguments["known"]}, roles),
             *_controller.tools(wanted, {name: _installed(name) for entry in wanted for name in entry.split("|")}),
             *_controller.packages(
@@ -108,13 +115,20 @@ def _release(arguments: Mapping[str, Any]) -> tuple[dict[str, Any], list[Finding
     return release, [Finding("release", BLOCK, refusal, fix="set katagpu_release to a supported release.")]
 
 
-def _values(release: Mapping[str, Any], arguments: Mapping[str, Any]) -> list[Finding]:
+def _values(release: Mapping[str, Any], arguments: Mapping[str, Any], modes: Iterable[str]) -> list[Finding]:
     if not isinstance(release.get("gpu_operator"), Mapping) or "values" not in release["gpu_operator"]:
         return []
     return [
         *_chart_values.judge(release, arguments["gpu_operator_values"], arguments["gpu_operator_kata_manager"]),
-        *_chart_values.judge_kata_deploy(release, arguments["kata_deploy_values"]),
+        *_chart_values.judge_kata_deploy(release, arguments["kata_deploy_values"], modes),
     ]
+
+
+def _confidential_modes(variables: Mapping[str, Any], hosts: Iterable[str]) -> dict[str, str]:
+    """What hosts ask for in plain words. What only a template tells is judged when the host is read."""
+    sources = _sources(variables)
+    found = {host: sources.get(host, {}).get(_confidential.VARIABLE) for host in hosts}
+    return {host: value for host, value in found.items() if isinstance(value, str) and "{{" not in value}
 
 
 def _choices(arguments: Mapping[str, Any], variables: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -41,6 +41,10 @@ options:
     description: Values of the chart. What they switch off is not waited for.
     type: dict
     default: {}
+  confidential:
+    description: What the filter P(katagpu.cluster.confidential_nodes#filter) returned.
+    type: dict
+    default: {}
 """
 
 EXAMPLES = r"""

@@ -47,6 +47,10 @@ options:
   chart_version:
     description: Version of the chart. Nothing means that of the release.
     type: str
+  confidential:
+    description: What the filter P(katagpu.cluster.confidential_nodes#filter) returned.
+    type: dict
+    default: {}
 """
 
 EXAMPLES = r"""

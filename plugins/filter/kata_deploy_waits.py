@@ -38,6 +38,10 @@ options:
     description: Values of the chart, which say whether a DaemonSet or Jobs install.
     type: dict
     default: {}
+  confidential:
+    description: What the filter P(katagpu.cluster.confidential_nodes#filter) returned.
+    type: dict
+    default: {}
 """
 
 EXAMPLES = r"""

@@ -31,7 +31,7 @@ options:
     type: dict
     required: true
   kata_deploy:
-    description: Inputs of the role C(kata_deploy), in the same way.
+    description: Inputs of the role C(kata_deploy), in the same way, and in C(confidential) what P(katagpu.cluster.confidential_nodes#filter) returned.
     type: dict
     required: true
 """

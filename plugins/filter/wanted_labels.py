@@ -56,6 +56,10 @@ options:
     description: The eligible nodes. When given, the two lists may contain no other node.
     type: list
     elements: str
+  confidential:
+    description: What the filter P(katagpu.cluster.confidential_nodes#filter) returned.
+    type: dict
+    default: {}
 """
 
 EXAMPLES = r"""

@@ -30,7 +30,8 @@ options:
   nodes:
     description:
       - The nodes of the inventory by name, each with C(role) (V(kata) or V(container)) and what is known of the host,
-        C(addresses), C(boot_id), C(machine_id) and C(gpu_count), and whether it may be drained, C(maintenance_ok).
+        C(addresses), C(boot_id), C(machine_id) and C(gpu_count), and whether it may be drained, C(maintenance_ok). Kata nodes that
+        are not for the plain class have C(confidential), their variant (V(snp) or V(tdx)).
     type: dict
     default: {}
   namespaces:
@@ -157,7 +158,8 @@ foreign_gpu_nodes:
   elements: str
 named:
   description: For each named node that exists its C(role), its C(workload) label, whether it is C(labelled) as its role says,
-    and whether it is C(exposed), which means that the GPU Operator would treat it as something else.
+    and whether it is C(exposed), which means that the GPU Operator would treat it as something else. For Kata nodes the
+    C(runtime_class) of its pods with GPUs.
   returned: success
   type: dict
 unprotected:

@@ -46,6 +46,9 @@ options:
   vfio_owner:
     description: Value of C(katagpu_vfio_owner). Values of single hosts are read from the inventory.
     type: str
+  confidential:
+    description: Value of C(katagpu_confidential). Hosts with a value of their own are checked as well.
+    type: str
   gpu_operator_values:
     description: Value of C(gpu_operator_values), which is compared with what the release is for.
     type: raw

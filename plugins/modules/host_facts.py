@@ -119,6 +119,12 @@ facts:
       description: Whether device nodes such as C(/dev/kvm) exist, and the names below C(/dev/vfio).
       type: dict
       sample: {"/dev/kvm": true, "/dev/vfio": ["12"]}
+    confidential:
+      description:
+        - Family, model and name of the processor, the parameters of C(kvm_amd) and C(kvm_intel) that say whether confidential virtual
+          machines can be started, whether C(/dev/sev) exists, how many encryption keys there are, and whether the kernel can hibernate.
+        - Null is what the kernel does not say.
+      type: dict
     kubelet:
       description:
         - Path and text of the kubelet's configuration and its drop-ins, with digests, and the texts that set its flags.

@@ -30,7 +30,7 @@ options:
       - What is wanted of the host. A key that is absent or null has the default, unknown keys are refused.
       - Known are C(kernel_arguments_present), C(kernel_arguments_absent), C(bootloader), C(modules), C(blacklist),
         C(iommu_blacklist_argument), C(vfio_owner), C(vfio_addresses), C(vfio_members), C(vfio_driver), C(vfio_live),
-        C(vfio_persistent), C(artifacts_dir), C(kubelet_config) and C(kubelet_confidential).
+        C(vfio_persistent), C(artifacts_dir), C(kubelet_config) and C(confidential).
     type: dict
     default: {}
   accepted:

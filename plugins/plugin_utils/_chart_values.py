@@ -9,9 +9,10 @@ that offers no GPU.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ansible_collections.katagpu.cluster.plugins.plugin_utils import _confidential
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._findings import BLOCK, Finding
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._releases import merge
 
@@ -39,15 +40,16 @@ def judge(release: Mapping[str, Any], values: Any, kata_manager: Any = None) -> 
     return found
 
 
-def judge_kata_deploy(release: Mapping[str, Any], values: Any) -> list[Finding]:
+def judge_kata_deploy(release: Mapping[str, Any], values: Any, modes: Iterable[str] = ()) -> list[Finding]:
     """The values of kata-deploy that the inventory sets, in the same way."""
     kata = release.get("kata_deploy")
     wrong = _shape("kata_deploy_values", values)
     if wrong or kata is None or not values:
         return wrong
-    merged = merge(kata["values"], values)
-    found = []
-    for name in kata["runtime_classes"]:
+    wanted = list(modes)
+    merged = merge(merge(kata["values"], _confidential.kata_deploy_values(release, wanted)), values)
+    found = _snapshotter(release, merged, wanted)
+    for name in [*kata["runtime_classes"], *_confidential.runtime_classes(release, wanted)]:
         shim = name.removeprefix("kata-")
         if at(merged, f"shims.{shim}.enabled") is not True or at(merged, "runtimeClasses.enabled") is False:
             found.append(
@@ -64,6 +66,24 @@ def judge_kata_deploy(release: Mapping[str, Any], values: Any) -> list[Finding]:
                     f"kata_deploy_values.{path} is set.",
                     "The runtime would get other names, or go to other nodes, than those that this collection waits for.",
                     "remove it; nodes are chosen by kata_deploy_node_selector.",
+                )
+            )
+    return found
+
+
+def _snapshotter(release: Mapping[str, Any], merged: Mapping[str, Any], modes: list[str]) -> list[Finding]:
+    """The chart maps a shim to a snapshotter whether that is set up or not, and containerd then fails at the first pod."""
+    found = []
+    for mode, data in _confidential.variants(release).items():
+        path = f"shims.{data['shim']}.containerd.snapshotter"
+        given = at(merged, path)
+        name = release["confidential"]["snapshotter"] if given is None else given
+        if mode in modes and name and name not in (at(merged, "snapshotter.setup") or ()):
+            found.append(
+                _finding(
+                    f"kata_deploy_values.snapshotter.setup leaves out {name}, which the class {data['runtime_class']} uses.",
+                    "No image could be pulled for a pod of this class.",
+                    f"add {name} to snapshotter.setup, or remove that key.",
                 )
             )
     return found

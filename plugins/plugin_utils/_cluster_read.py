@@ -55,6 +55,7 @@ _CRD_GROUPS = (
     "nfd.kubernetes.io",
     "config.openshift.io",
 )
+_VENDOR_FEATURES = ".feature.node.kubernetes.io"
 _LABELS = (
     "katagpu.io/",
     "nvidia.com/",
@@ -206,14 +207,17 @@ def _node(item: Mapping[str, Any], kept: frozenset[str]) -> dict[str, Any]:
         "container_runtime": info.get("containerRuntimeVersion"),
         "kubelet": info.get("kubeletVersion"),
         "addresses": addresses,
-        "labels": {
-            key: value for key, value in labels.items() if key.startswith(_LABELS) or _is_gpu_label(key) or key in kept
-        },
+        "labels": {key: value for key, value in labels.items() if _is_kept(key) or key in kept},
         "nfd": any(key.startswith("feature.node.kubernetes.io/") for key in labels),
         "annotations": {k: v for k, v in (metadata.get("annotations") or {}).items() if k.startswith("katagpu.io/")},
         "taints": spec.get("taints") or [],
         "unschedulable": bool(spec.get("unschedulable")),
         "allocatable": {k: v for k, v in (status.get("allocatable") or {}).items() if k.startswith("nvidia.com/")},
+        "extended": {
+            key: value
+            for key, value in (status.get("allocatable") or {}).items()
+            if "/" in key and not key.startswith("nvidia.com/")
+        },
         "memory_mib": memory_mib(str((status.get("allocatable") or {}).get("memory", ""))),
         "capacity": {k: v for k, v in (status.get("capacity") or {}).items() if k.startswith("nvidia.com/")},
         "runtime_handlers": [str(entry.get("name", "")) for entry in status.get("runtimeHandlers") or []],
@@ -226,6 +230,11 @@ def memory_mib(quantity: str) -> int | None:
     if match is None:
         return None
     return int(match.group(1)) * _UNITS[match.group(2) or ""] // 1024**2
+
+
+def _is_kept(key: str) -> bool:
+    """Labels of features that a vendor has defined, such as confidential computing, have the vendor before the same domain."""
+    return key.startswith(_LABELS) or _is_gpu_label(key) or key.partition("/")[0].endswith(_VENDOR_FEATURES)
 
 
 def _is_gpu_label(key: str) -> bool:
@@ -243,6 +252,7 @@ def _runtime_class(item: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "handler": item.get("handler"),
         "node_selector": (item.get("scheduling") or {}).get("nodeSelector") or {},
+        "overhead": (item.get("overhead") or {}).get("podFixed") or {},
         "managed_by": labels.get("app.kubernetes.io/managed-by", ""),
         "kata_manager": labels.get("nvidia.com/kata-runtime-class") == "true",
         "helm_release": _helm_owner(item["metadata"]),

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from ansible_collections.katagpu.cluster.plugins.module_utils._errors import KatagpuError
+from ansible_collections.katagpu.cluster.plugins.plugin_utils import _confidential
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._arguments import accepted_findings
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._findings import BLOCK, Finding
 
@@ -35,6 +36,7 @@ INTERNAL = (
 )
 # Values that would otherwise be refused late, on the hosts, or taken for something else by the cluster.
 CHOICES: dict[str, tuple[str, ...]] = {
+    _confidential.VARIABLE: _confidential.MODES,
     "katagpu_default_workload": ("container", "vm-passthrough"),
     "katagpu_operand_update": ("rolling", "on_delete"),
     "katagpu_vfio_owner": ("operator", "host"),
@@ -106,6 +108,38 @@ def choices(values: Mapping[str, Mapping[str, Any]]) -> list[Finding]:
             )
             for value, hosts in sorted(groups.items())
         ]
+    return found
+
+
+def confidential(modes: Mapping[str, Any], container: Iterable[str], release: Mapping[str, Any]) -> list[Finding]:
+    """C(modes) maps hosts to the variant that they ask for. The nodes of containers have none, and not every release has all."""
+    asked = {host: str(mode) for host, mode in modes.items() if mode not in (None, "", _confidential.NONE)}
+    both = sorted(set(asked) & set(container))
+    found = []
+    if both:
+        found.append(
+            Finding(
+                "both_groups",
+                BLOCK,
+                f"{_confidential.VARIABLE} is set{_of(both)} in container_nodes.",
+                "GPU containers run without a virtual machine, and a node has one workload configuration.",
+                f"set {_confidential.VARIABLE} for hosts of kata_nodes only.",
+                ("ansible-inventory --graph --vars",),
+            )
+        )
+    known = _confidential.variants(release)
+    for mode in sorted(set(asked.values()) & set(_confidential.MODES) - set(known)):
+        hosts = sorted(host for host, value in asked.items() if value == mode)
+        found.append(
+            Finding(
+                "cc_release",
+                BLOCK,
+                f"{_confidential.VARIABLE} is {mode}{_of(hosts)}, and the release {release.get('name')} has no such variant.",
+                "There would be no RuntimeClass for it.",
+                f"choose a release that has it (the guide to releases lists them), or set {_confidential.VARIABLE}: none.",
+                (_confidential.VARIABLE,),
+            )
+        )
     return found
 
 

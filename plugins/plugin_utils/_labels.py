@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ansible_collections.katagpu.cluster.plugins.module_utils._errors import KatagpuError
+from ansible_collections.katagpu.cluster.plugins.plugin_utils import _confidential
 
 # What selects the nodes of the Kata runtime beside their workload. A node gets it while it is drained, so that containerd
 # is restarted on one node after the other; its value is that of the runtime that the node is to have.
@@ -23,6 +24,7 @@ def wanted_labels(
     protect: Iterable[str] = (),
     hold: Iterable[str] = (),
     eligible: Iterable[str] | None = None,
+    confidential: Mapping[str, str] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """The option C(nodes) of the module node_labels. Only nodes that are eligible or protected are in it."""
     workload, off = stack["labels"]["workload"], stack["labels"]["operands_off"]
@@ -30,9 +32,17 @@ def wanted_labels(
     both = sorted(set(roles["kata"]) & set(roles["container"]))
     if both:
         raise KatagpuError(f"named for Kata and for containers at once: {', '.join(both)}. A node has one workload.")
+    modes = {
+        name: _confidential.written_labels(stack, (confidential or {}).get(name, _confidential.NONE))
+        for name in roles["kata"]
+    }
     # Null takes the protection of an earlier run away, and only if that run wrote it.
     wanted: dict[str, dict[str, Any]] = {
-        name: {**(stack["labels"].get(role) or {}), workload["key"]: workload[role], off: None}
+        name: {
+            **(modes[name] if role == "kata" else stack["labels"].get(role) or {}),
+            workload["key"]: workload[role],
+            off: None,
+        }
         for role, names in roles.items()
         for name in names
     }
@@ -46,6 +56,11 @@ def wanted_labels(
             raise KatagpuError(
                 f"node_labels_extra: {workload['key']} of {name} follows from the groups kata_nodes and container_nodes."
             )
+        for key, value in modes.get(name, {}).items():
+            if labels.get(key, value) != value:
+                raise KatagpuError(
+                    f"node_labels_extra: {key} of {name} is {labels[key]!r}, and {value!r} follows from katagpu_confidential."
+                )
         wanted[name].update(labels)
     for name in protect:
         wanted.setdefault(name, {off: "false"})

@@ -16,6 +16,7 @@ from ansible.module_utils.parsing.convert_bool import boolean
 
 from ansible_collections.katagpu.cluster.plugins.module_utils._cluster.readiness import TEMPLATE_LABEL
 from ansible_collections.katagpu.cluster.plugins.module_utils._errors import KatagpuError
+from ansible_collections.katagpu.cluster.plugins.plugin_utils import _confidential
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._cluster_read import HELM_RELEASE
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._labels import RUNTIME
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._releases import merge
@@ -68,6 +69,9 @@ def named_nodes(
                 "maintenance_ok": boolean(consent or False, strict=False),
             }
             node.update({key: record[key] for key in ("boot_id", "machine_id", "gpu_count") if record.get(key)})
+            mode = _confidential.mode_of(variables)
+            if role == "kata" and mode != _confidential.NONE:
+                node["confidential"] = mode
             nodes[name] = node
     return nodes
 
@@ -154,6 +158,7 @@ def gpu_operator_waits(
     kata: Sequence[str],
     container: Sequence[str],
     values: Mapping[str, Any] | None = None,
+    confidential: Mapping[str, str] | None = None,
 ) -> list[dict[str, Any]]:
     """What must be true before the GPU Operator counts as ready, per operand and per node.
 
@@ -179,8 +184,9 @@ def gpu_operator_waits(
         )
     if kata and stack["runtime_classes"]["operator"] and _switched_on(values, "kataManager"):
         waits.extend(runtime_class_waits(kata_classes(values) or stack["runtime_classes"]["operator"]))
-    labels = stack["readiness"].get("kata_labels") or {}
-    waits.extend(_node_wait(name, labels=labels, allocatable_gpus=1) for name in kata)
+    for name in kata:
+        labels = _confidential.ready_labels(stack, (confidential or {}).get(name, _confidential.NONE))
+        waits.append(_node_wait(name, labels=labels, allocatable_gpus=1))
     return waits
 
 
@@ -240,9 +246,14 @@ def _wanted_gpu_operator(stack: Mapping[str, Any], own: Mapping[str, Any]) -> di
 def _wanted_kata_deploy(stack: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     selector = own.get("node_selector") or stack["kata_deploy"]["node_selector"]
     distribution = own.get("distribution") or "k8s"
-    version = own.get("chart_version")
     return kata_deploy_values(
-        stack, distribution, selector, own.get("tolerations") or [], own.get("values") or {}, version
+        stack,
+        distribution,
+        selector,
+        own.get("tolerations") or [],
+        own.get("values") or {},
+        own.get("chart_version"),
+        own.get("confidential") or {},
     )
 
 
@@ -259,18 +270,21 @@ def kata_deploy_values(
     tolerations: Sequence[Mapping[str, Any]],
     values: Mapping[str, Any],
     chart_version: str | None = None,
+    confidential: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """The values of the release, then the inputs of the role, then what the user says last; and the mark of all of it.
+    """The values of the release, those of its variants that are asked for, the inputs of the role, what the user says last; and
+    the mark of all of it.
 
     The mark is a label that nodes get one by one: a changed chart goes to no node by itself. Jobs are made by Helm for all
     nodes at once, so job mode has none.
     """
+    base = merge(stack["kata_deploy"]["values"], _confidential.kata_deploy_values(stack, (confidential or {}).values()))
     inputs: dict[str, Any] = {"k8sDistribution": distribution, "nodeSelector": dict(node_selector)}
     if tolerations:
         inputs["tolerations"] = [dict(item) for item in tolerations]
     if values.get("deploymentMode") == "job" and "job_node_selector" in stack["kata_deploy"]:
         inputs = merge(inputs, nested(stack["kata_deploy"]["job_node_selector"], dict(node_selector)))
-    merged = merge(merge(stack["kata_deploy"]["values"], inputs), values)
+    merged = merge(merge(base, inputs), values)
     if not merged["nodeSelector"]:
         raise KatagpuError(
             "the node selector of kata-deploy is empty: containerd of every node would be restarted. Name a label in"
@@ -313,19 +327,33 @@ def coco_operator_waits(stack: Mapping[str, Any], nodes: Sequence[str]) -> list[
 
 
 def kata_deploy_waits(
-    stack: Mapping[str, Any], namespace: str, nodes: Sequence[str], values: Mapping[str, Any] | None = None
+    stack: Mapping[str, Any],
+    namespace: str,
+    nodes: Sequence[str],
+    values: Mapping[str, Any] | None = None,
+    confidential: Mapping[str, str] | None = None,
 ) -> list[dict[str, Any]]:
     """What must be true before Kata counts as installed: a ready DaemonSet only says that the installer runs.
 
     In job mode there is none, and its Jobs are removed some time after they have ended; the label of the node says it all.
     """
-    kata = stack["kata_deploy"]
+    kata, modes = stack["kata_deploy"], confidential or {}
     jobs = (values or {}).get("deploymentMode") == "job"
     daemonset = {"api_version": "apps/v1", "kind": "DaemonSet", "namespace": namespace, "name": kata["daemonset"]}
     return [
         *([] if jobs else [{**daemonset, "until": {"nodes": list(nodes)}}]),
-        *runtime_class_waits(kata["runtime_classes"]),
-        *(_node_wait(name, labels=kata["done_label"], ready=True) for name in nodes),
+        *runtime_class_waits([*kata["runtime_classes"], *_confidential.runtime_classes(stack, modes.values())]),
+        *(
+            _node_wait(
+                name,
+                labels={
+                    **kata["done_label"],
+                    **_confidential.node_labels(stack, modes.get(name, _confidential.NONE)),
+                },
+                ready=True,
+            )
+            for name in nodes
+        ),
     ]
 
 

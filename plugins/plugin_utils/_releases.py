@@ -133,6 +133,19 @@ _INSTALLABLE: dict[str, Any] = {
         "max_gpus": int,
     },
     "readiness": {"cluster_policy": {"state": str, "reason": str}, "kata_labels?": dict},
+    "confidential?": {
+        "validated": bool,
+        "note": str,
+        "kernel": str,
+        "cpus": [{"name": str, "vendor": ("amd", "intel"), "family": int, "models": [int]}],
+        "gpus": {"capable": [str], "incapable": [str], "hopper": str},
+        "modules": [str],
+        "labels": dict,
+        "ready": dict,
+        "kata_deploy_values": dict,
+        "snapshotter": str,
+        "variants": dict,
+    },
     "artifacts?": {"dir": str, "classes": [str], "patterns": [str]},
     # What nodes pull; charts, manifests and guest artifacts are named by the parts above.
     "downloads": {
@@ -149,6 +162,16 @@ _INSTALLABLE: dict[str, Any] = {
         ],
     },
     "uninstall": [str],
+}
+
+_VARIANT: dict[str, Any] = {
+    "title": str,
+    "cpu": ("amd", "intel"),
+    "runtime_class": str,
+    "shim": str,
+    "node_labels": dict,
+    "key_resource": str,
+    "key_controller": str,
 }
 
 _WORDS: dict[Any, str] = {str: "text", int: "a number", bool: "true or false"}
@@ -210,6 +233,10 @@ def _contradictions(name: str, entry: Mapping[str, Any]) -> list[str]:
             f"{name}.gpu_operator.chart_version is {version}, which no prefix of {name}.fingerprint.gpu_operator_charts fits"
             f" ({', '.join(prefixes)}); once installed, the release would not recognise itself"
         )
+    for variant, data in ((entry.get("confidential") or {}).get("variants") or {}).items():
+        found += problems(data, _VARIANT, f"{name}.confidential.variants.{variant}")
+    if "confidential" in entry and "kata_deploy" not in entry:
+        found.append(f"{name}.confidential needs {name}.kata_deploy, which makes its RuntimeClasses")
     return found
 
 

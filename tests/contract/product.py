@@ -139,6 +139,10 @@ def tracked_text() -> Iterator[tuple[str, str]]:
             continue
 
 
+def _name_of(function: ast.expr) -> str:
+    return function.attr if isinstance(function, ast.Attribute) else str(getattr(function, "id", ""))
+
+
 def finding_ids() -> set[str]:
     """Ids of the failure catalogue in the code, and words that findings are made with."""
     found: set[str] = set()
@@ -147,9 +151,10 @@ def finding_ids() -> set[str]:
             found |= {text} if re.fullmatch(r"[A-F][0-9]{2}", text) else set(re.findall(r"\[([A-F][0-9]{2})\]\[", text))
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
-                name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-                if name in ("Finding", "finding", "Refusal"):
+                if _name_of(node.func) in ("Finding", "finding", "Refusal"):
                     found.add(str(node.args[0].value))
+            if isinstance(node, ast.Call) and _name_of(node.func) in ("stop", "to_come"):
+                found |= {str(part.value) for part in node.args[1:2] if isinstance(part, ast.Constant)}
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "refused":
                 found |= {str(part.value) for part in node.args[2:3] if isinstance(part, ast.Constant)}
     return found

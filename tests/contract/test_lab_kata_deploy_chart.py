@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from ansible_collections.katagpu.cluster.plugins.plugin_utils import _manifests, _releases
 from tests.contract.lab_charts import CHARTS, helm, leaves, only, render, values
 from tests.lab.standins import facts
 
@@ -103,6 +105,27 @@ def test_daemonset() -> None:
     given = environment(container)
     assert given["SHIMS_X86_64"] == " ".join(GPU_SHIMS) and "SHIMS_AARCH64" not in given
     assert given["SNAPSHOTTER_HANDLER_MAPPING_X86_64"] == "qemu-nvidia-gpu-snp:nydus,qemu-nvidia-gpu-tdx:nydus"
+
+
+@pytest.mark.parametrize("asked", [{}, {"a": "snp"}, {"a": "snp", "b": "tdx", "c": "snp"}], ids=["none", "snp", "both"])
+def test_classes_and_snapshotter_come_only_where_the_values_ask(asked: dict[str, str], tmp_path: Path) -> None:
+    """values.snapshotter, classes.maker, classes.gpu-selectors: with the values that the role hands to Helm."""
+    stack = _releases.lookup("26.7")
+    file = tmp_path / "values.yaml"
+    given = _manifests.kata_deploy_values(stack, "k8s", {"a": "b"}, [], {}, asked)
+    file.write_text(yaml.safe_dump(given), encoding="utf-8")
+    done = helm("template", "kata-deploy", str(CHARTS / CHART), "--namespace", "kata-system", "--values", str(file))
+    assert done.returncode == 0, done.stderr
+    objects = [one for one in yaml.safe_load_all(done.stdout) if one]
+    shims = ["qemu-nvidia-gpu", *(f"qemu-nvidia-gpu-{mode}" for mode in sorted(set(asked.values())))]
+    classes = sorted(one["metadata"]["name"] for one in objects if one["kind"] == "RuntimeClass")
+    assert classes == [f"kata-{shim}" for shim in shims]
+    (container,) = only(objects, "DaemonSet")["spec"]["template"]["spec"]["containers"]
+    found = environment(container)
+    assert found["SHIMS_X86_64"] == " ".join(shims)
+    mapping = ",".join(f"{shim}:nydus" for shim in shims[1:])
+    assert found.get("SNAPSHOTTER_HANDLER_MAPPING_X86_64", "") == mapping
+    assert found.get("EXPERIMENTAL_SETUP_SNAPSHOTTER", "") == ("nydus" if asked else "")
 
 
 def test_nothing_tolerates_or_selects_by_default() -> None:

@@ -31,12 +31,13 @@ def table(release: dict[str, Any], part: str) -> str:
     return f"{part}_{release[part]['chart_version'].replace('.', '_')}"
 
 
-def given(release: dict[str, Any], part: str) -> dict[str, Any]:
+def given(release: dict[str, Any], part: str, confidential: dict[str, str] | None = None) -> dict[str, Any]:
     """The values that a role hands to Helm when the user sets none."""
     if part == "gpu_operator":
         return dict(release[part]["values"])
     toleration = {"key": "a", "operator": "Exists"}
-    return _manifests.kata_deploy_values(release, "k8s", release[part]["node_selector"], [toleration], {})
+    selector = release[part]["node_selector"]
+    return _manifests.kata_deploy_values(release, "k8s", selector, [toleration], {}, confidential)
 
 
 def known(name: str) -> set[str]:
@@ -119,6 +120,47 @@ def test_classes_of_the_release_are_those_of_its_shims(name: str) -> None:
     assert selector.items() <= promised.items()
     overhead = facts.value(row, "classes.overhead")[shim]["memory"]
     assert overhead == f"{release['guest']['overhead_mib']}Mi"
+
+
+@pytest.mark.parametrize("name", CURRENT)
+def test_variants_of_the_release_are_those_of_the_chart(name: str) -> None:
+    """values.shims, values.shim-keys, values.arches, values.snapshotter, classes.gpu-selectors, classes.overhead, nfd.rule"""
+    release = RELEASES[name]
+    row = table(release, "kata_deploy")
+    confidential = release["confidential"]
+    plain, both = given(release, "kata_deploy"), given(release, "kata_deploy", {"a": "snp", "b": "tdx"})
+    assert plain == given(release, "kata_deploy", {}) and both != plain
+    assert both["snapshotter"]["setup"] == [confidential["snapshotter"]] == facts.value(row, "values.snapshotter")
+    # The chart names a key of the TDX shim nowhere else, and it has those of the SNP shim.
+    paths = {path.replace("gpu-tdx", "gpu-snp") for path in leaves(both)}
+    assert {path for path in paths - known(row) if not path.startswith(FREE)} == set()
+    assert set(confidential["variants"]) == {"snp", "tdx"}
+    for mode, variant in confidential["variants"].items():
+        shim = variant["shim"]
+        assert variant["runtime_class"] == f"kata-{shim}" and shim in facts.value(row, "values.shims")
+        assert both["shims"][shim] == {"enabled": True}
+        assert set(release["architectures"]) <= set(facts.value(row, "values.arches")[shim])
+        # A pod of the class fits the nodes that are called ready for it.
+        selector = facts.value(row, "classes.node-selector") | facts.value(row, "classes.gpu-selectors")[shim]
+        promised = release["kata_deploy"]["done_label"] | confidential["ready"] | variant["node_labels"]
+        assert selector.items() <= promised.items()
+        assert facts.value(row, "classes.overhead")[shim]["memory"] == f"{release['guest']['overhead_mib']}Mi"
+        assert variant["key_resource"] == facts.value(row, "nfd.rule")["resources"][mode]
+        assert variant["node_labels"] == facts.value(row, "nfd.rule")["labels"][mode]
+        assert variant["key_controller"] == facts.value(row, "nfd.rule")["controllers"][mode]
+
+
+@pytest.mark.parametrize("name", CURRENT)
+def test_the_mode_of_the_gpus_is_one_of_the_cc_manager(name: str) -> None:
+    """mode.label, mode.host, state.labels, capable.devices"""
+    confidential, manager = RELEASES[name]["confidential"], facts.CC_MANAGER
+    state, mode = facts.value(manager, "state.labels"), facts.value(manager, "mode.label")
+    (value,) = confidential["labels"].values()
+    assert confidential["labels"] == {mode["label"]: value}
+    assert confidential["ready"] == {state["state"]: value, state["ready"]: state["values"][value]}
+    known = facts.value(manager, "capable.devices")
+    assert all(device.startswith(tuple(confidential["gpus"]["capable"])) for device in known)
+    assert not [device for device in known if device.startswith(tuple(confidential["gpus"]["incapable"]))]
 
 
 @pytest.mark.parametrize("name", CURRENT)

@@ -122,7 +122,12 @@ def test_every_host_input_reaches_the_planner() -> None:
 
     mapping = product.load(product.role_file("common", "vars/main.yml"))["__common_desired"]
     assert list(mapping) == list(desired.Desired.__dataclass_fields__)
-    inputs = {*product.defaults("host_iommu"), *product.defaults("host_vfio"), "katagpu_vfio_owner"}
+    inputs = {
+        *product.defaults("host_iommu"),
+        *product.defaults("host_vfio"),
+        "katagpu_vfio_owner",
+        "katagpu_confidential",
+    }
     inputs |= set(product.defaults("kubelet")) - {"kubelet_kubeadm_config_map"}
     arrived = {text.split("|")[0].split("{{")[1].strip() for text in mapping.values()}
     assert inputs <= arrived, f"does not reach the planner: {sorted(inputs - arrived)}"

@@ -123,6 +123,21 @@ def order(release: Release) -> str:
     return ", then ".join(code(part) for part in release.get("install_order", []))
 
 
+def confidential(release: Release) -> str:
+    data = release.get("confidential")
+    if data is None:
+        return "" if release["support"]["level"] != "install" else "None that this collection installs."
+    text = "; ".join(
+        f"{one['title']}: {code(one['runtime_class'])} on nodes with {pairs(one['node_labels'])}"
+        for one in data["variants"].values()
+    )
+    return (
+        f"{text}. Nodes that ask for one get {pairs(data['labels'])} and are ready with {pairs(data['ready'])}; kata-deploy gets the shims and"
+        f" {codes(leaves(data['kata_deploy_values']))} besides. {'Validated' if data['validated'] else 'Not validated'}:"
+        f" {sentence(data['note'])} Validated hosts: {', '.join(one['name'] for one in data['cpus'])}, Linux {data['kernel']} or newer."
+    )
+
+
 def architectures(release: Release) -> str:
     return ", ".join(release.get("architectures", []))
 
@@ -252,6 +267,7 @@ ROWS: tuple[tuple[str, Callable[[Release], str]], ...] = (
     ("containerd", lambda release: span(release["containerd"])),
     ("architectures", architectures),
     ("RuntimeClasses", runtime_classes),
+    ("confidential classes", confidential),
     ("labels", labels),
     ("GPU resource", resource),
     ("who binds what", vfio),

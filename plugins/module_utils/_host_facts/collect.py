@@ -9,7 +9,7 @@ import time
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from ansible_collections.katagpu.cluster.plugins.module_utils._boot.facts import read_facts as read_boot
-from ansible_collections.katagpu.cluster.plugins.module_utils._host_facts import nodes, platform
+from ansible_collections.katagpu.cluster.plugins.module_utils._host_facts import confidential, nodes, platform
 from ansible_collections.katagpu.cluster.plugins.module_utils._host_facts.compact import (
     compact_iommu,
     compact_pci,
@@ -44,6 +44,7 @@ READERS: Mapping[str, Reader] = {
     "modules": lambda root, request: read_modules(root),
     "vfio": lambda root, request: read_vfio(root, ssh_connection=request.ssh_connection),
     "devices": lambda root, request: nodes.read_devices(root),
+    "confidential": lambda root, request: confidential.read_confidential(root),
     "kubelet": lambda root, request: read_kubelet(root),
     "containerd": lambda root, request: nodes.read_containerd(root),
     "cdi": lambda root, request: nodes.read_cdi(root),

@@ -10,7 +10,7 @@ import ipaddress
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess import ranges, rolls, takeover
+from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess import cc_mode, ranges, rolls, takeover
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess.cluster_view import PREVIEW, ClusterView, some
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess.stack import (
     generations,
@@ -97,28 +97,6 @@ def openshift(view: ClusterView) -> list[Finding]:
             ("CRD clusterversions.config.openshift.io",),
         )
     ]
-
-
-def cc_mode(view: ClusterView) -> list[Finding]:
-    """Another mode resets the GPUs of the node."""
-    found = []
-    for key, wanted in (view.release["labels"].get("kata") or {}).items():
-        for name in view.kata:
-            value = view.nodes[name]["labels"].get(key)
-            if value in (None, wanted) or key in takeover.owned_labels(view.nodes[name]):
-                continue
-            found.append(
-                Finding(
-                    "cc_mode",
-                    BLOCK,
-                    f"the node is labelled {key}={value}, and this collection did not write that; the release wants {wanted}.",
-                    "The operator would reset the GPUs into another mode, and pods of the confidential classes would not run any more.",
-                    f"take the node out of kata_nodes, or, if it is to run plain Kata: kubectl label node {name} {key}-",
-                    (f"Node {name} .metadata.labels",),
-                    node=name,
-                )
-            )
-    return found
 
 
 def guest_memory(view: ClusterView) -> list[Finding]:
@@ -331,7 +309,8 @@ JUDGES: tuple[Judge, ...] = (
     generations,
     helm_state,
     openshift,
-    cc_mode,
+    cc_mode.cc_mode,
+    cc_mode.mode_change,
     guest_memory,
     takeover.foreign_operator,
     takeover.foreign_values,

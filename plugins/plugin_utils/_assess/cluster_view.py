@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from ansible_collections.katagpu.cluster.plugins.plugin_utils import _confidential
+
 PREVIEW = 8
 
 
@@ -52,6 +54,11 @@ class ClusterView:
     @cached_property
     def container(self) -> list[str]:
         return [name for name in self.named if name in self.nodes and self.named[name].get("role") != "kata"]
+
+    def confidential(self, name: str) -> str:
+        """The variant that the node is for. One that the release does not have is refused on its host."""
+        mode = str(self.named[name].get("confidential") or _confidential.NONE)
+        return mode if mode in _confidential.variants(self.release) else _confidential.NONE
 
     @cached_property
     def selector(self) -> Mapping[str, str]:

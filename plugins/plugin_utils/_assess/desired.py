@@ -10,6 +10,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
 
 from ansible_collections.katagpu.cluster.plugins.module_utils._errors import KatagpuError
+from ansible_collections.katagpu.cluster.plugins.plugin_utils import _confidential
 
 OPERATOR = "operator"
 HOST = "host"
@@ -17,6 +18,7 @@ HOST = "host"
 _CHOICES: dict[str, tuple[str, ...]] = {
     "vfio_owner": (OPERATOR, HOST),
     "vfio_live": ("auto", "never", "idle"),
+    "confidential": _confidential.MODES,
     "bootloader": ("auto", "grub", "grubby", "systemd_boot", "rpm_ostree"),
 }
 _MEMBER_WORDS = ("refuse", "same_slot")
@@ -38,7 +40,7 @@ class Desired:
     vfio_persistent: bool = True
     artifacts_dir: str = ""
     kubelet_config: Mapping[str, Any] = field(default_factory=dict)
-    kubelet_confidential: bool = False
+    confidential: str = _confidential.NONE
 
 
 def parse(given: Mapping[str, Any] | None, release: Mapping[str, Any]) -> Desired:
@@ -66,6 +68,9 @@ def parse(given: Mapping[str, Any] | None, release: Mapping[str, Any]) -> Desire
         wrong.append(
             "host_vfio_persistent: false with host_vfio_live: never would do nothing at all; change one of them"
         )
+    extra = (release.get("confidential") or {}).get("modules") or ()
+    if checked.get("confidential") not in (None, _confidential.NONE) and "modules" in checked:
+        checked["modules"] = tuple(dict.fromkeys([*checked["modules"], *extra]))
     if wrong:
         raise KatagpuError(
             f"The desired state of the host is not valid: {'; '.join(wrong)}. Known: {', '.join(known)}."

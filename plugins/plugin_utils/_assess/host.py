@@ -9,7 +9,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible_collections.katagpu.cluster.plugins.module_utils._errors import KatagpuError
-from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess import iommu, kubelet, node, platform, vfio
+from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess import (
+    confidential,
+    iommu,
+    kubelet,
+    node,
+    platform,
+    vfio,
+)
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess.desired import parse
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess.verify_host import checks_of
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess.view import Answer, HostView, refused
@@ -19,6 +26,7 @@ from ansible_collections.katagpu.cluster.plugins.plugin_utils._findings import B
 PHASES: Mapping[str, Callable[[HostView], Answer]] = {
     "platform": platform.assess,
     "identity": node.assess_identity,
+    "confidential": confidential.assess,
     "host_iommu": iommu.assess,
     "host_vfio": vfio.assess,
     "kubelet": kubelet.assess,
@@ -70,6 +78,7 @@ def assess(
             "machine_id": compact["machine_id"],
             "gpu_count": len(view.gpus),
             "gpus": compact["gpus"],
+            "confidential": view.desired.confidential,
             "blocked": blocked,
             "reboot_needed": bool(reasons),
             "reboot_reasons": reasons,

@@ -15,6 +15,7 @@ from ansible_collections.katagpu.cluster.plugins.module_utils._iommu.diagnose im
 from ansible_collections.katagpu.cluster.plugins.module_utils._modules.facts import module_name
 from ansible_collections.katagpu.cluster.plugins.module_utils._modules.plan import BLACKLIST_PATH
 from ansible_collections.katagpu.cluster.plugins.module_utils._modules.plan import plan as plan_modules
+from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess import confidential
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess.view import Answer, HostView, refused
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._findings import (
     BLOCK,
@@ -41,9 +42,11 @@ def assess(view: HostView) -> Answer:
         present.append(f"modprobe.blacklist={','.join(view.desired.blacklist)}")
     present = [*_wanted(view, answer, state["wanted_arguments"]), *present]
     absent = [*state["contradicting_arguments"], *absent]
-    needed = state["reboot_would_help"] or bool(
-        view.desired.kernel_arguments_present or view.desired.kernel_arguments_absent
-    )
+    besides = confidential.arguments(view)
+    present, absent = [*present, *besides.present], [*absent, *besides.absent]
+    asked_present = [*view.desired.kernel_arguments_present, *besides.present]
+    asked_absent = [*view.desired.kernel_arguments_absent, *besides.absent]
+    needed = state["reboot_would_help"] or bool(asked_present or asked_absent)
     cmdline = _kernel_arguments(view, answer, present, absent, needed)
     _stale_arguments(view, answer, present, absent)
     in_vain = _in_vain(view, answer, cmdline)
@@ -51,7 +54,7 @@ def assess(view: HostView) -> Answer:
     _modules(view, answer)
     _initramfs(view, answer, cmdline)
     loaded = _loaded_drivers(view, answer, bool(cmdline.get("reboot_required")) and not in_vain)
-    asked = _missing_arguments(view) if cmdline.get("reboot_required") else []
+    asked = _missing_arguments(view, asked_present, asked_absent) if cmdline.get("reboot_required") else []
     if asked and in_vain and state["state"] == ACTIVE:
         _not_booted(view, answer, f"the running kernel does not have these arguments as asked for: {' '.join(asked)}.")
     if any(finding.stops for finding in answer.findings):
@@ -168,9 +171,9 @@ def _in_vain(view: HostView, answer: Answer, cmdline: Mapping[str, Any]) -> bool
     return bool(cmdline.get("reboot_required")) and "kernel_cmdline" not in answer.plan and view.predates_boot(*entries)
 
 
-def _missing_arguments(view: HostView) -> list[str]:
-    """Those that the user asks for, without what the planner adds."""
-    asked = wishes.read(view.desired.kernel_arguments_present, view.desired.kernel_arguments_absent)
+def _missing_arguments(view: HostView, present: list[str], absent: list[str]) -> list[str]:
+    """Those that the user asks for, by name or with a variant, without what the planner adds for the IOMMU."""
+    asked = wishes.read(present, absent)
     missing, unwanted = asked.problems(tokens.parse(str(view.part("boot").get("running") or "")))
     return [*missing, *unwanted]
 

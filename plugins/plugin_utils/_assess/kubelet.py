@@ -12,6 +12,7 @@ from ansible_collections.katagpu.cluster.plugins.module_utils._errors import Kat
 from ansible_collections.katagpu.cluster.plugins.module_utils._kubelet.facts import CONFIGS, RANCHER
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess.ranges import minor
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess.view import Answer, HostView
+from ansible_collections.katagpu.cluster.plugins.plugin_utils._confidential import NONE as NO_VARIANT
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._findings import BLOCK, INFO, WARN, WILL_BE_FIXED_BY
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._kubelet import meaning
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._kubelet.arguments import GATES
@@ -84,7 +85,7 @@ def needs(view: HostView, answer: Answer | None = None) -> dict[str, Any]:
     version = str((view.cluster_node or {}).get("kubelet") or "")
     gates = {}
     for gate in data.get("feature_gates") or []:
-        if gate.get("confidential") and not view.desired.kubelet_confidential:
+        if gate.get("confidential") and view.desired.confidential == NO_VARIANT:
             continue
         wanted, problem = _gate(gate, version)
         if wanted:

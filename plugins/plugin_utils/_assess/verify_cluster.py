@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ansible_collections.katagpu.cluster.plugins.module_utils._cluster.readiness import describe, passthrough_gpus
+from ansible_collections.katagpu.cluster.plugins.plugin_utils import _confidential
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess.cluster_view import ClusterView, some
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess.verify_host import check
 
@@ -33,7 +34,9 @@ def checks_of(view: ClusterView, namespaces: Mapping[str, str]) -> list[dict[str
 def _wanted_classes(view: ClusterView) -> list[str]:
     parts = [view.release.get(part) or {} for part in ("coco_operator", "kata_deploy")]
     kata = [name for part in parts for name in part.get("runtime_classes") or []]
-    return [*kata, *_operator_classes(view)] if view.in_run(view.kata) else []
+    names = view.in_run(view.kata)
+    variants = _confidential.runtime_classes(view.release, map(view.confidential, names))
+    return [*kata, *variants, *_operator_classes(view)] if names else []
 
 
 def _operator_classes(view: ClusterView) -> list[str]:
@@ -201,7 +204,7 @@ def _node(view: ClusterView, role: str, name: str) -> Iterable[dict[str, Any]]:
 
 
 def _cc_mode(view: ClusterView, name: str) -> Iterable[dict[str, Any]]:
-    wanted = view.release["readiness"].get("kata_labels") or {}
+    wanted = _confidential.ready_labels(view.release, view.confidential(name))
     if wanted:
         problems = _labels_missing(view, [name], wanted)
         evidence = ", ".join(f"{key}={value}" for key, value in wanted.items())
@@ -226,7 +229,7 @@ def _allocatable(view: ClusterView, role: str, name: str, node: Mapping[str, Any
 
 
 def _schedulable(view: ClusterView, name: str, node: Mapping[str, Any]) -> dict[str, Any]:
-    class_name, own = view.release["runtime_classes"]["gpu"], _operator_classes(view)
+    class_name, own = _confidential.runtime_class(view.release, view.confidential(name)), _operator_classes(view)
     if own and class_name not in own:
         class_name = own[0]
     title = f"RuntimeClass {class_name} can be scheduled on the node"
@@ -237,6 +240,11 @@ def _schedulable(view: ClusterView, name: str, node: Mapping[str, Any]) -> dict[
         f"the selector wants {key}={value}, the node has {node['labels'].get(key)!r}"
         for key, value in found["node_selector"].items()
         if node["labels"].get(key) != value
+    ]
+    problems += [
+        f"a pod of the class asks for {amount} {resource}, the node offers {node['extended'].get(resource, 'none')}"
+        for resource, amount in found["overhead"].items()
+        if "/" in resource and int(node["extended"].get(resource, 0)) < int(amount)
     ]
     handlers = node["runtime_handlers"]
     if handlers and found["handler"] not in handlers:

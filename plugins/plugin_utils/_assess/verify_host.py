@@ -11,8 +11,9 @@ from typing import Any
 
 from ansible_collections.katagpu.cluster.plugins.module_utils._boot import tokens, wishes
 from ansible_collections.katagpu.cluster.plugins.module_utils._errors import KatagpuError
-from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess import cdi, kubelet
+from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess import cdi, confidential, kubelet
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess.view import HostView
+from ansible_collections.katagpu.cluster.plugins.plugin_utils._confidential import NONE
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._findings import BLOCK, INFO, WILL_BE_FIXED_BY
 
 PASSED = "passed"
@@ -33,6 +34,7 @@ def checks_of(view: HostView) -> list[dict[str, Any]]:
     checks = [_boot(view), _arguments(view), _groups(view), _bound(view), _nodes(view), _drivers(view), _cdi(view)]
     # Only the Kata manager of the legacy stack writes them.
     checks += [_artifacts(view)] if "artifacts" in view.release else []
+    checks += [_confidential(view)] if view.desired.confidential != NONE else []
     return checks + ([_kubelet(view)] if view.release.get("kubelet") else [])
 
 
@@ -143,6 +145,16 @@ def _kubelet(view: HostView) -> dict[str, Any]:
     path = view.part("kubelet").get("config_path") or "arguments of the service"
     skip = kubelet.NOTHING if any(finding.fact == kubelet.NOTHING for finding in answer.findings) else ""
     return check("V10", view.node, "The kubelet runs with what the release needs", problems, f"read from {path}", skip)
+
+
+def _confidential(view: HostView) -> dict[str, Any]:
+    problems = [
+        finding.fact.rstrip(".")
+        for finding in confidential.assess(view).findings
+        if finding.severity == BLOCK and not finding.acceptable
+    ]
+    title = "The host can start confidential virtual machines"
+    return check("confidential", view.node, title, problems, view.desired.confidential)
 
 
 def _artifacts(view: HostView) -> dict[str, Any]:

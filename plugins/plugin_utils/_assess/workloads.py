@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess.cluster_view import ClusterView, some
+from ansible_collections.katagpu.cluster.plugins.plugin_utils._confidential import runtime_class
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._findings import (
     BLOCK,
     OPEN,
@@ -29,6 +30,7 @@ def named(view: ClusterView) -> dict[str, dict[str, Any]]:
         value = label_of(view, name)
         answer[name] = {
             "role": role,
+            **({"runtime_class": runtime_class(view.release, view.confidential(name))} if role == "kata" else {}),
             "workload": value,
             "labelled": value == wanted,
             # Without our label the operator would treat it as something else than the inventory says. A VM node by default

@@ -287,7 +287,9 @@ def test_a_label_that_outlives_eligibility_is_told() -> None:
 def test_before_the_decision_nobody_is_called_ineligible() -> None:
     answer = ask(api())
     assert (answer["unprotected"], answer["labelled_not_eligible"]) == ([], [])
-    assert answer["named"]["b"] == {"role": "kata", "workload": None, "labelled": False, "exposed": True}
+    found = {"role": "kata", "workload": None, "labelled": False, "exposed": True}
+    assert answer["named"]["b"] == {**found, "runtime_class": "kata-qemu-nvidia-gpu"}
+    assert "runtime_class" not in answer["named"]["a"]
 
 
 def test_all_nodes_as_vm_nodes_is_refused_after_the_install_too() -> None:

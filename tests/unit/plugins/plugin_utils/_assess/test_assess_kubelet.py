@@ -79,7 +79,7 @@ def test_a_gate_is_never_set_on_a_kubelet_that_may_not_know_it(tmp_path: Path) -
 
 
 def test_confidential_classes_need_one_more_gate(tmp_path: Path) -> None:
-    planned = assess(tmp_path, KUBEADM, "v1.35.0", desired={"kubelet_confidential": True})["plan"]["kubelet"]
+    planned = assess(tmp_path, KUBEADM, "v1.35.0", desired={"confidential": "snp"})["plan"]["kubelet"]
     assert planned["config"]["featureGates"] == {"RuntimeClassInImageCriApi": True}
 
 
