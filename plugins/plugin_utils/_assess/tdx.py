@@ -50,7 +50,7 @@ def judge(view: HostView, variant: Mapping[str, Any], kernel: str) -> list[Findi
     if not asked and not found:
         found.append(tee.to_come(view, "cc_option", f"KVM has TDX off until the kernel argument {_ASKED} is given."))
     if "tdx_host_platform" in tee.flags(view):
-        return [*found, *([_not_initialised(view)] if asked and not found else [])]
+        return found or [_not_initialised(view)]
     if not _hibernates(view):
         fact = "the firmware does not offer TDX: the processor does not show the flag tdx_host_platform."
         return [*found, tee.stop(view, "cc_firmware", fact, _FIRMWARE, _EVIDENCE)]
