@@ -139,6 +139,10 @@ def tracked_text() -> Iterator[tuple[str, str]]:
             continue
 
 
+# Where the functions that make findings take the id.
+_PLACE_OF_ID = {"Finding": 0, "finding": 0, "Refusal": 0, "stop": 1, "to_come": 1, "refused": 2}
+
+
 def _name_of(function: ast.expr) -> str:
     return function.attr if isinstance(function, ast.Attribute) else str(getattr(function, "id", ""))
 
@@ -150,11 +154,7 @@ def finding_ids() -> set[str]:
         for text in code_strings(path):
             found |= {text} if re.fullmatch(r"[A-F][0-9]{2}", text) else set(re.findall(r"\[([A-F][0-9]{2})\]\[", text))
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
-                if _name_of(node.func) in ("Finding", "finding", "Refusal"):
-                    found.add(str(node.args[0].value))
-            if isinstance(node, ast.Call) and _name_of(node.func) in ("stop", "to_come"):
-                found |= {str(part.value) for part in node.args[1:2] if isinstance(part, ast.Constant)}
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "refused":
-                found |= {str(part.value) for part in node.args[2:3] if isinstance(part, ast.Constant)}
+            place = _PLACE_OF_ID.get(_name_of(node.func), -1) if isinstance(node, ast.Call) else -1
+            if isinstance(node, ast.Call) and place >= 0:
+                found |= {str(part.value) for part in node.args[place : place + 1] if isinstance(part, ast.Constant)}
     return found

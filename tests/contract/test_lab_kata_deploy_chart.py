@@ -112,7 +112,7 @@ def test_classes_and_snapshotter_come_only_where_the_values_ask(asked: dict[str,
     """values.snapshotter, classes.maker, classes.gpu-selectors: with the values that the role hands to Helm."""
     stack = _releases.lookup("26.7")
     file = tmp_path / "values.yaml"
-    given = _manifests.kata_deploy_values(stack, "k8s", {"a": "b"}, [], {}, asked)
+    given = _manifests.kata_deploy_values(stack, "k8s", {"a": "b"}, [], {}, confidential=asked)
     file.write_text(yaml.safe_dump(given), encoding="utf-8")
     done = helm("template", "kata-deploy", str(CHARTS / CHART), "--namespace", "kata-system", "--values", str(file))
     assert done.returncode == 0, done.stderr

@@ -37,7 +37,7 @@ def given(release: dict[str, Any], part: str, confidential: dict[str, str] | Non
         return dict(release[part]["values"])
     toleration = {"key": "a", "operator": "Exists"}
     selector = release[part]["node_selector"]
-    return _manifests.kata_deploy_values(release, "k8s", selector, [toleration], {}, confidential)
+    return _manifests.kata_deploy_values(release, "k8s", selector, [toleration], {}, confidential=confidential)
 
 
 def known(name: str) -> set[str]:

@@ -34,7 +34,7 @@ PLAIN = "kata-qemu-nvidia-gpu"
 
 
 def values(confidential: dict[str, str], given: dict[str, Any] | None = None) -> dict[str, Any]:
-    return _manifests.kata_deploy_values(STACK, "k8s", {"a": "b"}, [], given or {}, confidential)
+    return _manifests.kata_deploy_values(STACK, "k8s", {"a": "b"}, [], given or {}, confidential=confidential)
 
 
 # Who asks for what
@@ -74,8 +74,9 @@ def test_a_demand_adds_its_shim_and_the_snapshotter_and_nothing_else() -> None:
         "qemu-nvidia-gpu-snp": {"enabled": True},
     }
     assert found["snapshotter"] == {"setup": ["nydus"]}
-    rest = {key: value for key, value in found.items() if key not in ("shims", "snapshotter")}
-    assert rest == {key: value for key, value in values({}).items() if key not in ("shims", "snapshotter")}
+    # The selector has the mark of all values, by which nodes get a changed runtime one after the other.
+    differs = {key for key in found if found[key] != values({})[key]}
+    assert differs == {"shims", "snapshotter", "nodeSelector"} and set(found) == set(values({}))
     assert {"qemu-nvidia-gpu-snp", "qemu-nvidia-gpu-tdx"} <= set(values(MIXED)["shims"])
 
 
