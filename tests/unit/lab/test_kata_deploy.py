@@ -219,6 +219,41 @@ def test_rules_of_nfd_are_made_only_where_the_crd_is(tmp_path: Path) -> None:
     assert ctx.deleted == [f"{RULES}/{fact['name']}"]
 
 
+@pytest.mark.parametrize(
+    ("mode", "files", "amount"),
+    [
+        (
+            "snp",
+            {"sys/module/kvm_amd/parameters/sev_snp": "Y\n", "sys/fs/cgroup/misc.capacity": "sev 410\nsev_es 3\n"},
+            3,
+        ),
+        ("tdx", {"sys/module/kvm_intel/parameters/tdx": "Y\n", "sys/fs/cgroup/misc.capacity": "tdx 2\n"}, 2),
+        ("", {"sys/module/kvm_amd/parameters/sev_snp": "N\n"}, 0),
+    ],
+)
+def test_the_worker_of_nfd_goes_by_the_rule(tmp_path: Path, mode: str, files: dict[str, str], amount: int) -> None:
+    """nfd.rule; k8s_cc_manager mode.host for the files"""
+    fact = facts.value(T, "nfd.rule")
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    ctx = context(tmp_path)
+    ctx.replies[RULES] = {"items": []}
+    ctx.replies[kata_stages.CLASSES] = {"items": []}
+    installed(ctx)
+    ctx.replies[RULES] = {"items": [ctx.replies[f"{RULES}/{fact['name']}"]]}
+    worker = {"app.kubernetes.io/name": "node-feature-discovery"}
+    start(ctx, "worker", worker)
+    of_rules = {key: value for key, value in ctx.labels.items() if key.partition(".")[0] in ("amd", "intel")}
+    assert of_rules == (fact["labels"][mode] if mode else {})
+    wanted = {fact["resources"][mode]: amount} if mode else {}
+    assert {name: len(ids) for name, ids in ctx.extended_resources.items()} == wanted
+    ctx.replies[RULES] = {"items": []}
+    ctx.memory["scanned"] = 0.0
+    tick(ctx, "worker", worker)
+    assert not [key for key in ctx.labels if key.startswith(("amd.", "intel."))] and not ctx.extended_resources
+
+
 def class_names() -> list[str]:
     return [f"kata-{SHIM}", f"kata-{SHIM}-snp", f"kata-{SHIM}-tdx", "other-snp"]
 
