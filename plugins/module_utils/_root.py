@@ -91,6 +91,9 @@ class HostRoot:
         except OSError:
             return None
 
+    def set_modified(self, absolute: str, seconds: float) -> None:
+        os.utime(self.path(absolute), (seconds, seconds))
+
     def write_atomic(self, absolute: str, text: str, mode: int = 0o644) -> None:
         """Writes beside the target and renames; an existing file keeps its mode and owner, a link stays one."""
         # Below another root a link may point to this machine's own files.
@@ -128,12 +131,36 @@ def _replace(target: str, text: str, mode: int) -> None:
             before = os.stat(target)
             os.chmod(temporary, stat.S_IMODE(before.st_mode))
             os.chown(temporary, before.st_uid, before.st_gid)
+            _copy_label(target, temporary)
         except FileNotFoundError:
             os.chmod(temporary, mode)
         os.rename(temporary, target)
+        _sync_folder(folder)
     except BaseException:
         try:
             os.unlink(temporary)
         except OSError:
             pass
         raise
+
+
+def _copy_label(source: str, target: str) -> None:
+    """The label of SELinux, which a new file would get from its folder; where there is none, nothing is to do."""
+    try:
+        os.setxattr(target, "security.selinux", os.getxattr(source, "security.selinux"))
+    except OSError:
+        pass
+
+
+def _sync_folder(folder: str) -> None:
+    """So that the new name survives a power cut; not every file system can do it."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(handle)
+    except OSError:
+        pass
+    finally:
+        os.close(handle)

@@ -6,14 +6,18 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Callable, List, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Sequence, Tuple
 
-from ansible_collections.katagpu.cluster.plugins.module_utils._boot import drop_in, facts, plan
+from ansible_collections.katagpu.cluster.plugins.module_utils._boot import drop_in, facts, hints, plan
 from ansible_collections.katagpu.cluster.plugins.module_utils._errors import KatagpuError
 from ansible_collections.katagpu.cluster.plugins.module_utils._root import HostRoot
 
 Run = Callable[[List[str]], Tuple[int, str, str]]
 Backup = Callable[[str], Any]
+
+# The names of backups have characters that a FAT file system refuses, and boot loaders read every file of these folders.
+BACKUPS = "/var/lib/katagpu/backup"
+_NEW_MODES = {drop_in.PATH: drop_in.MODE}
 
 
 def apply(
@@ -25,15 +29,16 @@ def apply(
     backup: Backup,
     execute: bool,
 ) -> None:
-    """A run that ends anywhere in between is finished by the next one, which compares what was generated."""
+    """A run that ends anywhere in between is finished by the next one, which reads all of it again."""
     for path, text in computed.writes.items():
         if path != drop_in.PATH and os.path.exists(root.path(path)):
-            backup(root.path(path))
+            _keep(root, path, computed.before[path] or "", backup)
         if text is None:
             root.remove(path)
         else:
-            root.write_atomic(path, text, drop_in.MODE)
-    if not execute:
+            root.write_atomic(path, text, _NEW_MODES.get(path, 0o644))
+    _order_ages(root, computed.touch)
+    if not execute and computed.commands:
         return
     for command in computed.commands:
         code, out, error = run(command)
@@ -43,5 +48,23 @@ def apply(
                 f"{' '.join(command)} failed with status {code}, after writing {written}. The next boot has the old arguments. "
                 f"Fix: solve what it reports and run again. Evidence: {(error or out).strip()[-2000:]}"
             )
-    if computed.commands:
+    if computed.commands or computed.writes:
         plan.check_generated(facts.read_facts(root), present, absent)
+
+
+def _keep(root: HostRoot, path: str, before: str, backup: Backup) -> None:
+    """What was there before the first change by this collection is worth most, so a copy of ours is not replaced."""
+    if not path.startswith(("/boot/", "/efi/")):
+        backup(root.path(path))
+        return
+    copy = f"{BACKUPS}{path}"
+    if not root.exists(copy):
+        root.write_atomic(copy, before, 0o600)
+
+
+def _order_ages(root: HostRoot, touch: Dict[str, bool]) -> None:
+    defaults = root.modified(hints.DEFAULTS)
+    for path, younger in touch.items():
+        modified = root.modified(path)
+        if defaults is not None and modified is not None and (modified >= defaults) is not younger:
+            root.set_modified(path, defaults if younger else defaults - 1)

@@ -14,12 +14,13 @@ _SECTION = re.compile(r"^### (BEGIN|END) (\S+) ###")
 _ENTRY = re.compile(r"^\s*menuentry\s+('[^']*'|\"[^\"]*\")(.*)$")
 _ID = re.compile(r"(?:menuentry_id_option|--id)\s+('[^']*'|\"[^\"]*\"|\S+)")
 _LINUX = re.compile(r"^\s*linux(?:efi|16)?\s+(\S+)[ \t]*(.*)$")
-_RECOVERY_WORDS = frozenset({"single", "recovery"})
+RECOVERY_WORDS = frozenset({"single", "recovery"})
 
 
 class Entry(NamedTuple):
     title: str
     kernel: str
+    release: str
     arguments: str
     recovery: bool
     managed: bool
@@ -51,7 +52,12 @@ def entries(text: str) -> List[Entry]:
 
 def _entry(section: str, title: str, identity: str, kernel: str, arguments: str) -> Entry:
     words = {token.key for token in tokens.parse(arguments).tokens}
-    recovery = "-recovery-" in identity or bool(words & _RECOVERY_WORDS)
+    recovery = "-recovery-" in identity or bool(words & RECOVERY_WORDS)
     ours = not section or "linux" in section.rsplit("/", 1)[-1]
     foreign = identity.startswith("osprober") or "memtest" in kernel
-    return Entry(title, kernel, arguments, recovery, ours and not recovery and not foreign)
+    return Entry(title, kernel, release(kernel), arguments, recovery, ours and not recovery and not foreign)
+
+
+def release(kernel: str) -> str:
+    """The kernel's version, as its file is named."""
+    return kernel.rpartition("/")[2].partition("-")[2]

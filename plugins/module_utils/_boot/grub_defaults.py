@@ -9,7 +9,7 @@ A file is never written anew: an edit cuts characters out of it, so all the rest
 from __future__ import annotations
 
 import re
-from typing import Callable, Dict, List, Mapping, NamedTuple, Set, Tuple
+from typing import Callable, Dict, List, Mapping, NamedTuple, Sequence, Set, Tuple
 
 from ansible_collections.katagpu.cluster.plugins.module_utils._boot import shell_words, tokens
 from ansible_collections.katagpu.cluster.plugins.module_utils._errors import KatagpuError
@@ -32,6 +32,7 @@ class Assignment(NamedTuple):
     units: Tuple[shell_words.Unit, ...]
     conditional: bool
     line: int
+    end: int = 0
 
 
 class Parsed(NamedTuple):
@@ -123,7 +124,7 @@ class _Parser:
             line = self.text.count("\n", 0, self.position) + 1
             units, self.position = shell_words.word(self.text, match.end())
             conditional = bool(self.depth or self.brackets or self.after_operator)
-            found.append(Assignment(match.group(1), tuple(units), conditional, line))
+            found.append(Assignment(match.group(1), tuple(units), conditional, line, self.position))
 
     def _rest(self, start: int) -> int:
         """Goes to the end of the simple command and counts its words."""
@@ -218,3 +219,21 @@ def _cut(
             cuts.append((unit.start, unit.end))
             keep[position] = False
         position += len(piece)
+
+
+def with_tokens(text: str, name: str, added: Sequence[tokens.Token]) -> str:
+    """The file with tokens at the end of the last unconditional value of a variable, inside its quotes where it has some."""
+    words = " ".join(token.text for token in added)
+    quoted = words.replace('"', '\\"')
+    places = [item for item in parse(text).assignments if item.name == name and not item.conditional]
+    if not places:
+        newline = "" if not text or text.endswith("\n") else "\n"
+        return f'{text}{newline}{name}="{quoted}"\n'
+    last = places[-1]
+    blank = " " if any(unit.kind != shell_words.MARK for unit in last.units) else ""
+    closing = text[last.units[-1].start : last.end] if last.units and last.units[-1].kind == shell_words.MARK else ""
+    if closing == "'":
+        return f"{text[: last.end - 1]}{blank}{words}{text[last.end - 1 :]}"
+    if closing == '"':
+        return f"{text[: last.end - 1]}{blank}{quoted}{text[last.end - 1 :]}"
+    return f'{text[: last.end]}"{blank}{quoted}"{text[last.end :]}'

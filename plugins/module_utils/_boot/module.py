@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from typing import Any, Dict, List, NoReturn, Tuple
 
-from ansible_collections.katagpu.cluster.plugins.module_utils._boot import apply, facts, plan, wishes
+from ansible_collections.katagpu.cluster.plugins.module_utils._boot import apply, edit, facts, plan, wishes
 from ansible_collections.katagpu.cluster.plugins.module_utils._errors import KatagpuError
 from ansible_collections.katagpu.cluster.plugins.module_utils._root import HostRoot
 
@@ -48,7 +48,7 @@ def ensure(
     entries = computed.entries
     if changed and not check_mode:
         apply.apply(root, computed, present, absent, run, backup, execute)
-        entries = plan.assess_entries(facts.read_facts(root), wishes.read(present, absent))
+        entries = edit.assess_entries(facts.read_facts(root), wishes.read(present, absent))
     return {
         "changed": changed,
         "bootloader": computed.bootloader,

@@ -125,3 +125,16 @@ def carries(line: CommandLine, wanted: Token) -> bool:
 
 def contains(line: CommandLine, spec: Token) -> bool:
     return any(matches(item, spec) for item in line.kernel_tokens)
+
+
+def moved(line: CommandLine, wanted: Token) -> CommandLine:
+    """The token behind the last one, and nowhere else."""
+    return with_token(without(line, lambda item: item.meaning == wanted.meaning), wanted.text)
+
+
+def with_token(line: CommandLine, text: str) -> CommandLine:
+    """The token behind the last one; white space at the end, such as a line's end, stays there."""
+    before, after = "".join(line.parts[:-1]), line.parts[-1]
+    if len(line.parts) == 1:
+        return parse(f"{text}{after}")
+    return parse(f"{before} {text}{after}")

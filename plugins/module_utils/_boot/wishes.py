@@ -30,6 +30,16 @@ class Wishes(NamedTuple):
         unwanted = [spec.text for spec in self.absent if tokens.contains(line, spec)]
         return missing, unwanted
 
+    def missing_from(self, line: tokens.CommandLine) -> List[tokens.Token]:
+        return [token for token in self.present if not tokens.carries(line, token)]
+
+    def adjusted(self, line: tokens.CommandLine) -> tokens.CommandLine:
+        """C(line) with what it lacks and without what it should not carry; a token that another one overrides is moved."""
+        line = tokens.without(line, self.drops)
+        for token in self.missing_from(line):
+            line = tokens.moved(line, token)
+        return line
+
 
 def read(present: Sequence[str], absent: Sequence[str]) -> Wishes:
     wanted = tuple(_token("present", text) for text in present)

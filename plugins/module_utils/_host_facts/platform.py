@@ -9,14 +9,14 @@ import platform
 import re
 from typing import Any, Dict, Optional
 
-from ansible_collections.katagpu.cluster.plugins.module_utils._boot.facts import GRUB_CFG
+from ansible_collections.katagpu.cluster.plugins.module_utils._boot import facts as boot_facts
 from ansible_collections.katagpu.cluster.plugins.module_utils._modules.facts import initramfs
 from ansible_collections.katagpu.cluster.plugins.module_utils._modules.plan import BLACKLIST_PATH
 from ansible_collections.katagpu.cluster.plugins.module_utils._root import HostRoot
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.rules import RULES
 
 # What takes effect at a boot: whether this boot has read it is told by its age.
-_TAKES_EFFECT_AT_BOOT = (*GRUB_CFG, BLACKLIST_PATH, RULES)
+_TAKES_EFFECT_AT_BOOT = (BLACKLIST_PATH, RULES)
 _OS_RELEASE = ("id", "id_like", "version_id", "pretty_name")
 _PRODUCT = "/sys/class/dmi/id/product_name"
 _VENDOR = "/sys/class/dmi/id/sys_vendor"
@@ -58,7 +58,7 @@ def _boot_time(root: HostRoot) -> Optional[int]:
 
 def _modified(root: HostRoot) -> Dict[str, float]:
     image = initramfs(root, root.read_line("/proc/sys/kernel/osrelease") or "")
-    paths = [*_TAKES_EFFECT_AT_BOOT, *([image] if image else [])]
+    paths = [*boot_facts.candidates(root), *_TAKES_EFFECT_AT_BOOT, *([image] if image else [])]
     return {path: seconds for path in paths for seconds in [root.modified(path)] if seconds is not None}
 
 

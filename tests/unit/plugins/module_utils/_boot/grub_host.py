@@ -15,9 +15,10 @@ from tests.unit import machines
 
 FIXTURES = Path(__file__).parents[3] / "fixtures" / "boot"
 HOSTS = sorted(path.stem for path in FIXTURES.glob("*.yml") if path.stem != "refused")
+IN_PLACE = ["sles15"]
 SCRIPT = """
 . "$1/etc/default/grub"
-for x in "$1"/etc/default/grub.d/*.cfg; do if [ -e "$x" ]; then . "$x"; fi; done
+for x in "$1"/etc/default/$2/*.cfg; do if [ -e "$x" ]; then . "$x"; fi; done
 printf '%s\\n%s' "$GRUB_CMDLINE_LINUX" "$GRUB_CMDLINE_LINUX_DEFAULT"
 """
 
@@ -38,10 +39,15 @@ def build(name: str, root: Path, generate: bool = True) -> Path:
     return root
 
 
+def is_suse(root: Path) -> bool:
+    """Its grub2-mkconfig reads no drop-ins."""
+    return "suse" in (root / "etc/os-release").read_text()
+
+
 def shell_values(root: Path) -> tuple[str, str]:
     """GRUB_CMDLINE_LINUX and GRUB_CMDLINE_LINUX_DEFAULT as a shell computes them."""
     result = subprocess.run(
-        ["sh", "-c", SCRIPT, "sh", str(root)],
+        ["sh", "-c", SCRIPT, "sh", str(root), "no" if is_suse(root) else "grub.d"],
         env={"LC_ALL": "C", "PATH": "/usr/bin:/bin"},
         check=True,
         capture_output=True,
@@ -72,7 +78,7 @@ def update_grub(root: Path) -> None:
         "}",
         "### END /etc/grub.d/30_os-prober ###",
     ]
-    target = root / "boot/grub/grub.cfg"
+    target = root / ("boot/grub2/grub.cfg" if is_suse(root) else "boot/grub/grub.cfg")
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text("\n".join(lines) + "\n", encoding="utf-8")
 

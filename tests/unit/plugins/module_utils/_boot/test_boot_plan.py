@@ -11,7 +11,14 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.katagpu.cluster.plugins.module_utils._boot import apply, drop_in, facts, plan, tokens
+from ansible_collections.katagpu.cluster.plugins.module_utils._boot import (
+    apply,
+    drop_in,
+    facts,
+    grub_defaults,
+    plan,
+    tokens,
+)
 from ansible_collections.katagpu.cluster.plugins.module_utils._boot import module as shell
 from ansible_collections.katagpu.cluster.plugins.module_utils._errors import KatagpuError
 from ansible_collections.katagpu.cluster.plugins.module_utils._root import HostRoot
@@ -65,7 +72,8 @@ def test_every_host_boots_with_the_arguments_and_a_second_run_does_nothing(name:
     assert grub_host.snapshot(tmp_path) == before and host.commands == []
     first = host.ensure(WANTED, UNWANTED)
     assert (first["changed"], first["configured"], first["diff"]) == (True, planned["configured"], planned["diff"])
-    assert host.commands == planned["commands"] == [["update-grub"]]
+    command = ["grub2-mkconfig", "-o", "/boot/grub2/grub.cfg"] if name in grub_host.IN_PLACE else ["update-grub"]
+    assert host.commands == planned["commands"] == [command]
     assert first["reboot_required"]
     line = tokens.parse(" ".join(grub_host.shell_values(tmp_path)))
     assert all(tokens.carries(line, tokens.token(text)) for text in WANTED)
@@ -78,7 +86,7 @@ def test_every_host_boots_with_the_arguments_and_a_second_run_does_nothing(name:
     assert grub_host.snapshot(tmp_path) == after and len(host.commands) == 1
 
 
-@pytest.mark.parametrize("name", grub_host.HOSTS)
+@pytest.mark.parametrize("name", sorted({*grub_host.HOSTS} - {*grub_host.IN_PLACE}))
 def test_taking_our_arguments_out_again_leaves_the_host_as_it_was(name: str, tmp_path: Path) -> None:
     host = Host(grub_host.build(name, tmp_path))
     before = {path: content for path, (_inode, _time, content) in grub_host.snapshot(tmp_path).items()}
@@ -285,8 +293,49 @@ def test_the_loader_that_really_ran_counts(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("asked", ["grubby", "systemd_boot", "rpm_ostree"])
 def test_a_boot_loader_of_another_kind_is_refused(host: Host, asked: str) -> None:
-    with pytest.raises(KatagpuError, match=f"{asked} is not edited by this release .* this host has grub"):
+    with pytest.raises(
+        KatagpuError, match=f"{asked} was asked for, and this host has grub. Nothing was changed. Fix: use auto"
+    ):
         plan.plan(host.facts(), [], [], asked)
+
+
+def test_where_no_drop_in_is_read_the_arguments_stand_in_the_file_itself(tmp_path: Path) -> None:
+    host = Host(grub_host.build("sles15", tmp_path))
+    path = tmp_path / "etc/default/grub"
+    before = path.read_text()
+    # What grub2-mkconfig does not read has no say.
+    (tmp_path / "etc/default/grub.d/10-ignored.cfg").write_text('GRUB_CMDLINE_LINUX_DEFAULT="intel_iommu=on"\n')
+    host.ensure(["intel_iommu=on", 'dyndbg="file a/* +p"'], ["quiet"])
+    wanted = ' mitigations=auto intel_iommu=on dyndbg=\\"file a/* +p\\""\n'
+    assert path.read_text() == before.replace(' mitigations=auto quiet"\n', wanted)
+    assert host.backups == ["etc/default/grub"] and not (tmp_path / drop_in.PATH[1:]).exists()
+    host.ensure(["quiet"], ["intel_iommu=on", "dyndbg"])
+    assert path.read_text() == before
+
+
+def test_a_menu_on_the_esp_is_refused(tmp_path: Path) -> None:
+    """GRUB would never read the file that is generated."""
+    host = Host(grub_host.build("sles15", tmp_path))
+    (tmp_path / "boot/efi/EFI/sles/grub.cfg").write_text("menuentry 'SLES' {\n\tlinux /boot/vmlinuz root=/dev/a\n}\n")
+    with pytest.raises(KatagpuError, match=r"EFI/sles/grub.cfg has boot entries of its own.*Nothing was changed"):
+        host.ensure(WANTED, [])
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('A="x"\n', 'A="x b=\\"1 2\\""\n'),
+        ("A='x'\n", "A='x b=\"1 2\"'\n"),
+        ('A=""\n', 'A="b=\\"1 2\\""\n'),
+        ("A=\n", 'A="b=\\"1 2\\""\n'),
+        ("A=x # c\n", 'A=x" b=\\"1 2\\"" # c\n'),
+        ('A=x\nA="$A y"', 'A=x\nA="$A y b=\\"1 2\\""'),
+        ("B=1", 'B=1\nA="b=\\"1 2\\""\n'),
+        ("if true; then A=x; fi\n", 'if true; then A=x; fi\nA="b=\\"1 2\\""\n'),
+    ],
+)
+def test_tokens_are_put_inside_the_quotes_of_the_last_value(text: str, expected: str) -> None:
+    assert grub_defaults.with_tokens(text, "A", [tokens.token('b="1 2"')]) == expected
 
 
 WORDS = st.lists(
@@ -295,15 +344,17 @@ WORDS = st.lists(
 SPECS = st.lists(st.sampled_from(["quiet", "a=1", "b_c=1", "console=tty0", "e=5", 'd="x y"']), max_size=3, unique=True)
 
 
-@given(WORDS, WORDS, SPECS, st.lists(st.sampled_from(["iommu=off", "iommu", "a=2", "z"]), max_size=2))
+@given(WORDS, WORDS, SPECS, st.lists(st.sampled_from(["iommu=off", "iommu", "a=2", "z"]), max_size=2), st.booleans())
 def test_applying_twice_is_applying_once(
-    always: list[str], normal: list[str], present: list[str], absent: list[str]
+    always: list[str], normal: list[str], present: list[str], absent: list[str], drop_ins: bool
 ) -> None:
     state: dict[str, Any] = {
         "bootloader": "grub",
         "supported": True,
         "reason": "",
         "running": "",
+        "drop_ins": drop_ins,
+        "regenerate": ["update-grub"],
         "generated": {},
         "files": {
             "/etc/default/grub": f'GRUB_CMDLINE_LINUX="{" ".join(always)}"\nGRUB_CMDLINE_LINUX_DEFAULT="{" ".join(normal)}"\n'
