@@ -42,7 +42,7 @@ def with_driver(name: str, description: dict[str, Any]) -> dict[str, Any]:
 
 INITRAMFS = f"/boot/initrd.img-{KERNEL}"
 OLD, NEW = 1_000_000_100, 1_000_000_200
-UPDATE = ["/usr/sbin/update-initramfs", "-u", "-k", "all"]
+UPDATE = [["/usr/sbin/update-initramfs", "-u", "-k", "all"]]
 
 
 def with_initramfs(ours: int, image: int, booted: int, **more: Any) -> dict[str, Any]:

@@ -57,6 +57,7 @@ def read_facts(root: HostRoot) -> Dict[str, Any]:
         texts = _of(entries, _GRUB_ENTRIES) if with_grub else entries
         loader = _loader(root, texts, cfgs if with_grub else None)
         generated = _loader_entries(loader, with_grub)
+        reason = reason or _other_folder(loader)
         uncertain += [f"{path} is a unified kernel image and is not edited" for path in seen["ukis"]]
     else:
         generated = {
@@ -174,6 +175,16 @@ def entry_arguments(text: str, variables: Optional[Dict[str, str]]) -> str:
     if variables is None:
         return " ".join(values)
     return bls.expand(values[0], variables).strip() if values else ""
+
+
+def _other_folder(loader: Dict[str, Any]) -> str:
+    folder = loader["variables"].get("blsdir", "")
+    if folder in ("", "/loader/entries", "/boot/loader/entries"):
+        return ""
+    return (
+        f"GRUB's variable blsdir makes it read its entries from {folder}, which this collection does not edit. "
+        "Fix: use grubby --update-kernel=ALL, or remove the variable."
+    )
 
 
 def _ostree_reason(generated: Generated, staged: Optional[bytes]) -> str:

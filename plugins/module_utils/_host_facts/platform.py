@@ -10,7 +10,7 @@ import re
 from typing import Any, Dict, Optional
 
 from ansible_collections.katagpu.cluster.plugins.module_utils._boot import facts as boot_facts
-from ansible_collections.katagpu.cluster.plugins.module_utils._modules.facts import initramfs
+from ansible_collections.katagpu.cluster.plugins.module_utils._modules import initramfs
 from ansible_collections.katagpu.cluster.plugins.module_utils._modules.plan import BLACKLIST_PATH
 from ansible_collections.katagpu.cluster.plugins.module_utils._root import HostRoot
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.rules import RULES
@@ -57,7 +57,7 @@ def _boot_time(root: HostRoot) -> Optional[int]:
 
 
 def _modified(root: HostRoot) -> Dict[str, float]:
-    image = initramfs(root, root.read_line("/proc/sys/kernel/osrelease") or "")
+    image = initramfs.image(root, root.read_line("/proc/sys/kernel/osrelease") or "")
     paths = [*boot_facts.candidates(root), *_TAKES_EFFECT_AT_BOOT, *([image] if image else [])]
     return {path: seconds for path in paths for seconds in [root.modified(path)] if seconds is not None}
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any, Dict, Iterable, List, Optional, Set
 
+from ansible_collections.katagpu.cluster.plugins.module_utils._modules import initramfs
 from ansible_collections.katagpu.cluster.plugins.module_utils._root import HostRoot
 
 WANTED = (
@@ -24,7 +25,6 @@ WANTED = (
 _DRIVERS = ("nouveau", "nvidia", "nvidia_drm", "nvidia_uvm", "nvidiafb", "vmw_vsock_vmci_transport")
 # Debian gives the modules of its driver packages names of their own.
 _HOST_DRIVER = re.compile(r"nvidia(_(current|tesla|legacy)(_\d\w*)?)?(_open)?$")
-_INITRAMFS_TOOLS = ("/usr/sbin/update-initramfs", "/usr/bin/dracut")
 _LARGE = 4 * 1024 * 1024
 
 
@@ -57,8 +57,7 @@ def read_facts(root: HostRoot, names: Iterable[str] = ()) -> Dict[str, Any]:
             **_texts(root, ("/usr/lib/modules-load.d", "/run/modules-load.d", "/etc/modules-load.d")),
             **_single(root, "/etc/modules"),
         },
-        "initramfs": initramfs(root, release),
-        "initramfs_tool": next((path for path in _INITRAMFS_TOOLS if root.exists(path)), None),
+        "initramfs": initramfs.read_facts(root, release),
     }
 
 
@@ -110,10 +109,3 @@ def _texts(root: HostRoot, folders: Iterable[str]) -> Dict[str, str]:
 def _single(root: HostRoot, path: str) -> Dict[str, str]:
     text = root.read(path, 65536)
     return {} if text is None else {path: text}
-
-
-def initramfs(root: HostRoot, release: str) -> Optional[str]:
-    for path in (f"/boot/initrd.img-{release}", f"/boot/initramfs-{release}.img"):
-        if release and root.exists(path):
-            return path
-    return None

@@ -12,6 +12,7 @@ from ansible_collections.katagpu.cluster.plugins.module_utils._boot import drop_
 from ansible_collections.katagpu.cluster.plugins.module_utils._boot.plan import plan as plan_boot
 from ansible_collections.katagpu.cluster.plugins.module_utils._errors import KatagpuError
 from ansible_collections.katagpu.cluster.plugins.module_utils._iommu.diagnose import ACTIVE, OFF_IN_KERNEL, diagnose
+from ansible_collections.katagpu.cluster.plugins.module_utils._modules import initramfs
 from ansible_collections.katagpu.cluster.plugins.module_utils._modules.facts import module_name
 from ansible_collections.katagpu.cluster.plugins.module_utils._modules.plan import BLACKLIST_PATH
 from ansible_collections.katagpu.cluster.plugins.module_utils._modules.plan import plan as plan_modules
@@ -28,7 +29,6 @@ from ansible_collections.katagpu.cluster.plugins.plugin_utils._findings import (
 PHASE = "host_iommu"
 REBOOT = "the reboot"
 _IN_VAIN = "The host was booted with this configuration, so another reboot would not change it."
-_REBUILD = {"/usr/sbin/update-initramfs": ("-u", "-k", "all"), "/usr/bin/dracut": ("--force", "--regenerate-all")}
 _SWITCHES = ("iommu", "intel_iommu", "amd_iommu", "intremap")
 _FIND_ENTRY = "find out what was booted instead (kexec, another boot entry, the network), correct it, and reboot the host by hand."
 
@@ -167,8 +167,8 @@ def _stale_arguments(view: HostView, answer: Answer, present: list[str], absent:
 
 def _in_vain(view: HostView, answer: Answer, cmdline: Mapping[str, Any]) -> bool:
     """Whether all boot entries were as wanted when this boot began, and its kernel is not."""
-    entries = view.part("boot").get("generated") or {}
-    return bool(cmdline.get("reboot_required")) and "kernel_cmdline" not in answer.plan and view.predates_boot(*entries)
+    read = view.part("boot").get("read_at_boot") or []
+    return bool(cmdline.get("reboot_required")) and "kernel_cmdline" not in answer.plan and view.predates_boot(*read)
 
 
 def _missing_arguments(view: HostView, present: list[str], absent: list[str]) -> list[str]:
@@ -179,7 +179,7 @@ def _missing_arguments(view: HostView, present: list[str], absent: list[str]) ->
 
 
 def _not_booted(view: HostView, answer: Answer, fact: str) -> None:
-    entries = sorted(view.part("boot").get("generated") or {})
+    entries = sorted(view.part("boot").get("read_at_boot") or [])
     answer.findings.append(
         view.finding("B16", BLOCK, fact, consequence=_IN_VAIN, fix=_FIND_ENTRY, evidence=("/proc/cmdline", *entries))
     )
@@ -190,15 +190,24 @@ def _initramfs(view: HostView, answer: Answer, cmdline: Mapping[str, Any]) -> No
     running = tokens.parse(str(view.part("boot").get("running") or ""))
     argument = tokens.token(f"modprobe.blacklist={','.join(view.desired.blacklist)}")
     configured = bool(cmdline) and view.desired.iommu_blacklist_argument
-    modules = view.part("modules")
-    image, tool = modules.get("initramfs"), modules.get("initramfs_tool")
-    if not view.desired.blacklist or configured or tokens.carries(running, argument) or not image or not tool:
+    facts = view.part("modules").get("initramfs") or {}
+    image = facts.get("image")
+    if not view.desired.blacklist or configured or tokens.carries(running, argument) or not facts:
+        return
+    if facts["part_of_image"]:
+        _foreign_initramfs(view, answer)
+    if not image:
         return
     modified = view.part("platform").get("modified") or {}
     written = BLACKLIST_PATH in [item["path"] for item in answer.plan.get("files") or []]
     if not written and modified.get(BLACKLIST_PATH, 0) <= modified.get(image, 0):
         return
-    answer.plan["initramfs"] = [tool, *_REBUILD[tool]]
+    commands = initramfs.commands(facts, view.part("boot"))
+    if not commands:
+        if not facts["part_of_image"]:
+            _foreign_initramfs(view, answer)
+        return
+    answer.plan["initramfs"] = commands
     answer.findings.append(
         view.finding(
             "B02",
@@ -212,13 +221,27 @@ def _initramfs(view: HostView, answer: Answer, cmdline: Mapping[str, Any]) -> No
     )
 
 
+def _foreign_initramfs(view: HostView, answer: Answer) -> None:
+    answer.findings.append(
+        view.finding(
+            "B02",
+            WARN,
+            "no kernel argument keeps the blacklisted drivers out of the initramfs, and nothing that this collection knows makes it anew.",
+            consequence=f"If it has {', '.join(view.desired.blacklist)}, that driver takes the GPUs before {BLACKLIST_PATH} is read.",
+            fix="set host_iommu_blacklist_argument to true, or make the initramfs anew by the host's own means.",
+            evidence=(BLACKLIST_PATH,),
+        )
+    )
+
+
 def _loaded_drivers(view: HostView, answer: Answer, arguments_to_come: bool) -> list[str]:
     """Blacklisted drivers that are loaded and that a reboot would keep out."""
     modules = view.part("modules")
     loaded = sorted(set(view.desired.blacklist) & set(modules.get("loaded") or []))
     running = tokens.parse(str(view.part("boot").get("running") or ""))
     written = BLACKLIST_PATH not in [item["path"] for item in answer.plan.get("files") or []]
-    image = [str(modules["initramfs"])] if modules.get("initramfs") else []
+    path = (modules.get("initramfs") or {}).get("image")
+    image = [str(path)] if path else []
     only_file = (
         written
         and not arguments_to_come
@@ -291,9 +314,11 @@ def _judge(view: HostView, answer: Answer, state: Mapping[str, Any], in_vain: bo
 
 def _next_kernel(view: HostView, answer: Answer) -> None:
     """The first entry of the boot menu is what starts next unless GRUB_DEFAULT says otherwise, so this can be accepted."""
-    entries = [entry for lines in (view.part("boot").get("generated") or {}).values() for entry in lines]
-    kernels = [str(entry["kernel"]).rpartition("/")[2].partition("-")[2] for entry in entries if entry["managed"]]
-    release = kernels[0] if kernels else ""
+    generated = view.part("boot").get("generated") or {}
+    kernels = [
+        (path, str(entry["release"])) for path, lines in generated.items() for entry in lines if entry["managed"]
+    ]
+    path, release = kernels[0] if kernels else ("", "")
     lacking = (view.part("modules").get("missing_in") or {}).get(release) or []
     missing = sorted({module_name(name) for name in view.desired.modules} & {*lacking})
     if missing:
@@ -304,7 +329,7 @@ def _next_kernel(view: HostView, answer: Answer) -> None:
                 f"the kernel that boots next, {release}, has no module {', '.join(missing)}.",
                 consequence="After the next boot GPUs could not be handed to virtual machines.",
                 fix="install the full module package of that kernel, or remove it.",
-                evidence=("/boot/grub/grub.cfg", f"/lib/modules/{release}/modules.dep"),
+                evidence=(path, f"/lib/modules/{release}/modules.dep"),
                 acceptable=True,
             )
         )

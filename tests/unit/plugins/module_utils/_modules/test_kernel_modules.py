@@ -50,7 +50,7 @@ def test_facts(tmp_path: Path) -> None:
         "/etc/modprobe.d/b.conf": "blacklist c\n",
     }
     assert found["modules_load_d"] == {"/etc/modules": "# none\n"}
-    assert found["initramfs"] == f"/boot/initrd.img-{RELEASE}"
+    assert found["initramfs"]["image"] == f"/boot/initrd.img-{RELEASE}"
 
 
 def test_facts_of_an_empty_folder_are_empty(tmp_path: Path) -> None:

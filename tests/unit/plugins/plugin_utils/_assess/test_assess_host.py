@@ -167,9 +167,11 @@ def test_where_the_loader_is_not_edited_too(tmp_path: Path) -> None:
     del description["files"]["/usr/sbin/update-initramfs"]
     description["files"]["/usr/bin/dracut"] = ""
     again = judge(description, tmp_path / "b")["plan"]["host_iommu"]["initramfs"]
-    assert again == ["/usr/bin/dracut", "--force", "--regenerate-all"]
+    assert again == [["/usr/bin/dracut", "--force", "--regenerate-all"]]
     del description["files"]["/usr/bin/dracut"]
-    assert "initramfs" not in judge(description, tmp_path / "c")["plan"]["host_iommu"]
+    without = judge(description, tmp_path / "c")
+    assert "initramfs" not in without["plan"]["host_iommu"]
+    assert "B02" in ids(without, severity="warn")
 
 
 def with_next_kernel(description: dict[str, Any], modules: tuple[str, ...]) -> dict[str, Any]:
