@@ -12,19 +12,31 @@ version_added: 1.0.0
 author:
   - katagpu contributors (@katagpu)
 description:
-  - Makes sure that the next boot has some kernel arguments and does not have others.
-  - Arguments are added in a file of this collection, C(/etc/default/grub.d/99-katagpu.cfg), and nowhere else.
-    The file goes away with its last argument.
-  - Arguments in O(absent) are cut out where they stand. All other bytes of the file stay, and a backup is kept beside it.
-  - The boot loader's configuration is generated anew only if something changed or if what was generated before
-    does not have the arguments. Afterwards every normal boot entry is checked; the module fails if one is not as wanted.
+  - Makes sure that the next boot has some kernel arguments and does not have others, with each installed kernel and with those
+    that are installed later.
+  - With GRUB of Debian and Ubuntu, arguments are added in a file of this collection, C(/etc/default/grub.d/99-katagpu.cfg), and
+    nowhere else. The file goes away with its last argument. GRUB of SUSE reads no such file, so there they are added to
+    C(/etc/default/grub). The configuration is generated anew only if something changed or if what was generated before does not
+    have the arguments.
+  - With loader entries, read by GRUB (RHEL and what is built from it, Fedora) or by systemd-boot, the options of each normal entry
+    are edited, and what entries of future kernels are made from - C(/etc/kernel/cmdline), with GRUB also C(/etc/default/grub),
+    and on RHEL 8 the variable C(kernelopts) in the environment block of GRUB. Where there is no C(/etc/kernel/cmdline), it is made
+    from the entry that boots next, because a kernel that is installed before the reboot would otherwise lack the arguments.
+  - The files are written by this module and not by grubby, which takes quoted values apart, drops all C(console) arguments where
+    one is added and cannot tell beforehand what it would do. Each file is replaced at once, the entry that boots next as the last.
+  - With rpm-ostree, one C(rpm-ostree kargs) makes a deployment with the arguments of the one that boots next, changed as asked.
+  - Arguments in O(absent) are cut out where they stand. All other bytes of a file stay. A backup is kept beside it, of files below
+    C(/boot) and C(/efi) the first one below C(/var/lib/katagpu/backup).
+  - Afterwards every normal boot entry is read again; the module fails if one is not as wanted.
   - An argument is present if it has the last word, or for arguments such as C(console) if it occurs at all.
     A dash and an underscore in a name are the same, as for the kernel.
   - The module never reboots.
 notes:
-  - GRUB as Debian and Ubuntu ship it is edited. Other boot loaders and image-based hosts are named and refused, with what to do there,
-    unless the running kernel already is as wanted.
-  - Recovery entries, and entries for other systems, do not follow C(GRUB_CMDLINE_LINUX_DEFAULT) and are not checked.
+  - Named and refused, with what to do there, are unified kernel images, sdbootutil, transactional-update, bootc, proxmox-boot-tool,
+    kernelstub, zipl, extlinux, the Raspberry Pi firmware, Talos, Flatcar, Bottlerocket, NixOS, Harvester, Ubuntu Core and hosts of the
+    Machine Config Operator, unless the running kernel already is as wanted.
+  - Recovery and rescue entries, and entries for other systems, are not edited and not checked.
+  - A disk whose key is sealed to measurements of the kernel's arguments (TPM registers 8, 9 or 12) asks for its passphrase after a change.
 extends_documentation_fragment:
   - katagpu.cluster.attributes
   - katagpu.cluster.root
@@ -52,7 +64,8 @@ options:
   bootloader:
     description:
       - The boot loader to configure. The module fails if the host has another one.
-      - This release edits V(grub) only. The others are refused with their remedy.
+      - V(grub) is GRUB with a generated menu, V(grubby) GRUB that reads loader entries, V(systemd_boot) systemd-boot with entries of
+        kernel-install or written by hand, V(rpm_ostree) a host that rpm-ostree updates.
     type: str
     choices: [auto, grub, grubby, systemd_boot, rpm_ostree]
     default: auto
@@ -85,7 +98,7 @@ bootloader:
   type: str
   sample: grub
 configured:
-  description: The arguments that a normal boot entry gets from the configuration, after the change.
+  description: The arguments that a normal boot entry gets from the configuration, after the change; of loader entries the one that boots next.
   returned: success
   type: str
   sample: quiet intel_iommu=on
@@ -95,13 +108,13 @@ running:
   type: str
   sample: BOOT_IMAGE=/boot/vmlinuz-6.12.0-1-amd64 root=/dev/vda1 ro quiet
 entries:
-  description: The kernel lines of the generated configuration, read after the change.
+  description: The kernels that can be started, read after the change; with loader entries those first that the boot loader prefers.
   returned: success
   type: list
   elements: dict
   contains:
     path:
-      description: The generated file.
+      description: The generated file, or the loader entry.
       type: str
       returned: success
     title:
@@ -110,6 +123,10 @@ entries:
       returned: success
     kernel:
       description: The kernel image.
+      type: str
+      returned: success
+    release:
+      description: The kernel's version, where the entry tells it.
       type: str
       returned: success
     arguments:
@@ -121,7 +138,7 @@ entries:
       type: bool
       returned: success
     managed:
-      description: Whether the entry follows C(GRUB_CMDLINE_LINUX_DEFAULT).
+      description: Whether it is a normal entry of this system, which is edited and checked.
       type: bool
       returned: success
     missing:
@@ -141,7 +158,7 @@ reboot_required:
   sample: true
 commands:
   description:
-    - The commands that were run to generate the boot loader's configuration.
+    - The commands that were run to generate the boot loader's configuration or to make a deployment. None are needed for loader entries.
     - In check mode, and where O(root) is not V(/), those that would have to be run.
   returned: success
   type: list
@@ -154,7 +171,9 @@ files:
   elements: str
   sample: [/etc/default/grub.d/99-katagpu.cfg]
 uncertain:
-  description: Statements in the boot loader's sources that only a shell can evaluate, so that only the generated file tells.
+  description:
+    - Statements in the boot loader's sources that only a shell can evaluate, so that only the generated file tells.
+    - Deployments that are pending and unified kernel images that are not edited.
   returned: success
   type: list
   elements: str

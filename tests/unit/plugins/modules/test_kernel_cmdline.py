@@ -13,7 +13,7 @@ import pytest
 from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.katagpu.cluster.plugins.modules import iommu_info, kernel_cmdline
-from tests.unit.plugins.module_utils._boot import grub_host
+from tests.unit.plugins.module_utils._boot import grub_host, loader_host
 
 WANTED = ["intel_iommu=on", "modprobe.blacklist=nouveau"]
 
@@ -55,6 +55,33 @@ def test_check_and_real_first_and_second(root: Path, capsys: pytest.CaptureFixtu
         second = run(kernel_cmdline, capsys, **options, _ansible_check_mode=check_mode)
         assert not second["changed"] and second["commands"] == [] and second["diff"] == []
     assert grub_host.snapshot(root) == after
+
+
+@pytest.mark.parametrize("name", loader_host.WITH_ENTRIES)
+def test_loader_entries_check_and_real_first_and_second(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loader_host.build(name, tmp_path)
+    options = {
+        "present": WANTED,
+        "absent": ["quiet"],
+        "root": str(tmp_path),
+        "bootloader": loader_host.load(name)["bootloader"],
+        "_ansible_diff": True,
+    }
+    before = grub_host.snapshot(tmp_path)
+    checked = run(kernel_cmdline, capsys, **options, _ansible_check_mode=True)
+    assert grub_host.snapshot(tmp_path) == before
+    real = run(kernel_cmdline, capsys, **options)
+    for key in ("changed", "configured", "diff", "commands", "files", "reboot_required", "bootloader"):
+        assert checked[key] == real[key], key
+    assert real["changed"] and real["reboot_required"] and real["commands"] == []
+    assert [entry["before_header"] for entry in real["diff"]][-1] == "configured kernel arguments"
+    after = grub_host.snapshot(tmp_path)
+    for check_mode in (True, False):
+        second = run(kernel_cmdline, capsys, **options, _ansible_check_mode=check_mode)
+        assert not second["changed"] and second["files"] == [] and second["diff"] == []
+    assert grub_host.snapshot(tmp_path) == after
 
 
 def test_without_diff_mode_there_is_no_diff(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
