@@ -7,8 +7,8 @@ A description has C(pci) (a list of functions), C(files) (path to content), C(li
 function has C(address), C(class), C(vendor), C(device) and where known C(subsystem) (C(10de:1482)), C(revision), C(driver),
 C(group), C(parent) (address of the upstream bridge), C(consumers) (functions that the kernel
 links to this one), C(boot_vga), C(numa_node), C(driver_override), C(config) (hex of
-configuration space), C(acs) (offset, capability and control of Access Control Services in hex), C(bars) (index, kind,
-address, size, width and whether it is prefetchable) and C(files) (further attributes). C(vendor_name), C(device_name) and
+configuration space, or a description of it as in config_space.py), C(acs) (offset, capability and control of Access Control Services
+in hex), C(bars) (index, kind, address, size, width and whether it is prefetchable) and C(files) (further attributes). C(vendor_name), C(device_name) and
 C(modules) are what lspci says of it; they are in no file.
 """
 
@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from tests.unit import config_space
 
 DESCRIPTIONS = Path(__file__).parent / "fixtures" / "machines"
 
@@ -84,9 +86,14 @@ def _write_function(root: Path, function: dict[str, Any], functions: dict[str, A
     for consumer in function.get("consumers", ()):
         _link(device / f"consumer:pci:{consumer}", f"/sys/devices/virtual/devlink/pci:{address}--pci:{consumer}", root)
     if "config" in function:
-        (device / "config").write_bytes(bytes.fromhex(function["config"]))
+        given = function["config"]
+        (device / "config").write_bytes(bytes.fromhex(given) if isinstance(given, str) else config_space.space(given))
     if "acs" in function:
-        (device / "config").write_bytes(configuration_space(*(int(number, 16) for number in function["acs"])))
+        offset, capability, control = function["acs"]
+        described = config_space.port("root_port")
+        registers = f"{capability[2:]}{capability[:2]}{control[2:]}{control[:2]}"
+        described["extended"] = [[offset, "000d", registers]]
+        (device / "config").write_bytes(config_space.space(described))
     _link(root / f"sys/bus/pci/devices/{address}", path, root)
     if function.get("driver"):
         driver = root / f"sys/bus/pci/drivers/{function['driver']}"
@@ -107,15 +114,6 @@ def resource_text(bars: list[list[Any]]) -> str:
         flags |= (0x100000 if bits == 64 else 0) | (0x2000 if prefetchable else 0)
         lines[index] = f"0x{address:016x} 0x{address + size - 1:016x} 0x{flags:016x}"
     return "\n".join(lines) + "\n"
-
-
-def configuration_space(offset: int, capability: int, control: int) -> bytes:
-    """Extended configuration space with Access Control Services behind one other capability."""
-    data = bytearray(4096)
-    data[0x100:0x104] = (0x0001 | 1 << 16 | offset << 20).to_bytes(4, "little")
-    data[offset : offset + 4] = (0x000D | 1 << 16).to_bytes(4, "little")
-    data[offset + 4 : offset + 8] = (capability | control << 16).to_bytes(4, "little")
-    return bytes(data)
 
 
 def _write(path: Path, content: str) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import Any, Dict, Iterable, List, Mapping, Set
 
 _NVIDIA = "10de"
+# Empty and absent differ: no way to reset the device, or none known.
+_ALSO_EMPTY = ("driver", "reset_methods")
 _ALWAYS = ("address", "class_code", "vendor_id", "device_id", "driver", "iommu_group", "driver_override", "parent")
 
 
@@ -16,7 +18,8 @@ def compact_pci(facts: Mapping[str, Any]) -> Dict[str, Any]:
     devices: List[Mapping[str, Any]] = list(facts.get("devices") or [])
     relevant = relevant_addresses(devices)
     shown = [_compact(device, device["address"] in relevant) for device in devices]
-    return {**facts, "devices": shown}
+    # What merges groups is computed again from the devices where it is asked for.
+    return {**{key: value for key, value in facts.items() if key != "group_merges"}, "devices": shown}
 
 
 def compact_iommu(facts: Mapping[str, Any], relevant: Iterable[str]) -> Dict[str, Any]:
@@ -51,4 +54,4 @@ def _is_chosen(device: Mapping[str, Any]) -> bool:
 
 def _compact(device: Mapping[str, Any], relevant: bool) -> Dict[str, Any]:
     kept = device if relevant else {key: device[key] for key in _ALWAYS if key in device}
-    return {key: value for key, value in kept.items() if value not in (None, [], {}, "") or key == "driver"}
+    return {key: value for key, value in kept.items() if key in _ALSO_EMPTY or value not in (None, [], {}, "")}

@@ -34,7 +34,15 @@ class PciDevice:
     parent: Optional[str] = None
     # Functions that the kernel has linked to a display function, such as its audio function.
     consumers: Tuple[str, ...] = ()
+    # From configuration space.
+    express_type: Optional[str] = None
+    multifunction: Optional[bool] = None
+    link: Optional[Mapping[str, Any]] = field(default=None, hash=False)
     acs: Optional[Mapping[str, Any]] = field(default=None, hash=False)
+    resizable_bars: Tuple[Mapping[str, Any], ...] = field(default=(), hash=False)
+    # How the kernel can reset the device, the first way first; nothing where it does not say.
+    reset_methods: Optional[Tuple[str, ...]] = None
+    power_state: Optional[str] = None
     bars: Tuple[Mapping[str, Any], ...] = field(default=(), hash=False)
     sriov: Optional[Mapping[str, Any]] = field(default=None, hash=False)
 
@@ -77,6 +85,8 @@ class PciDevice:
         data["modules"] = list(self.modules)
         data["consumers"] = list(self.consumers)
         data["bars"] = [dict(region) for region in self.bars]
+        data["resizable_bars"] = [dict(register) for register in self.resizable_bars]
+        data["reset_methods"] = None if self.reset_methods is None else list(self.reset_methods)
         return data
 
     @classmethod
@@ -86,6 +96,9 @@ class PciDevice:
         known["modules"] = tuple(known.get("modules") or ())
         known["consumers"] = tuple(known.get("consumers") or ())
         known["bars"] = tuple(known.get("bars") or ())
+        known["resizable_bars"] = tuple(known.get("resizable_bars") or ())
+        if known.get("reset_methods") is not None:
+            known["reset_methods"] = tuple(known["reset_methods"])
         return cls(**known)
 
 

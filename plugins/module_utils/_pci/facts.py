@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence
 
-from ansible_collections.katagpu.cluster.plugins.module_utils._pci import lspci, names
+from ansible_collections.katagpu.cluster.plugins.module_utils._pci import isolation, lspci, names
 from ansible_collections.katagpu.cluster.plugins.module_utils._pci.address import sort_key
 from ansible_collections.katagpu.cluster.plugins.module_utils._pci.device import PciDevice
 from ansible_collections.katagpu.cluster.plugins.module_utils._pci.modalias import with_modules
@@ -51,8 +51,10 @@ def iommu_groups(devices: Iterable[PciDevice]) -> Dict[str, List[str]]:
 def _facts(chosen: Sequence[PciDevice], all_devices: Sequence[PciDevice], unparsed: List[str]) -> Dict[str, Any]:
     """Groups keep all their members: that a chosen device is not alone in its group is what they are asked for."""
     groups = {device.iommu_group for device in chosen}
+    merges = isolation.merges(all_devices)
     return {
         "devices": [device.as_dict() for device in chosen],
         "iommu_groups": iommu_groups(device for device in all_devices if device.iommu_group in groups),
+        "group_merges": {group: [merge.as_dict() for merge in merges[group]] for group in merges if group in groups},
         "unparsed": unparsed,
     }

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from ansible_collections.katagpu.cluster.plugins.module_utils._pci import address as pci_address
-from ansible_collections.katagpu.cluster.plugins.module_utils._pci.config_space import read_acs
+from ansible_collections.katagpu.cluster.plugins.module_utils._pci.config_space import read_file
 from ansible_collections.katagpu.cluster.plugins.module_utils._pci.device import PciDevice
 from ansible_collections.katagpu.cluster.plugins.module_utils._root import HostRoot
 
@@ -20,6 +20,8 @@ DEVICES = "/sys/bus/pci/devices"
 _IO, _MEMORY, _PREFETCHABLE, _64_BIT, _UNSET = 0x100, 0x200, 0x2000, 0x100000, 0x20000000
 _UEVENT = re.compile(r"^(PCI_CLASS|PCI_ID|PCI_SUBSYS_ID)=(\S+)$", re.MULTILINE)
 _RESOURCE_LINES = 7
+# Memory controllers, host and ISA bridges, system peripherals and counters: many on large machines, and never passed on.
+_SYSTEM = ("05", "0600", "0601", "08", "1101")
 _UNUSED = " 0x0000000000000000"
 
 
@@ -30,7 +32,7 @@ def read_devices(root: HostRoot) -> List[PciDevice]:
         address = pci_address.normalize(name)
         if address is not None:
             found.append(_read_device(root.path(f"{DEVICES}/{name}"), address))
-    return sorted(found, key=lambda device: pci_address.sort_key(device.address))
+    return _with_reset(sorted(found, key=lambda device: pci_address.sort_key(device.address)))
 
 
 def _read_device(folder: str, address: str) -> PciDevice:
@@ -38,8 +40,12 @@ def _read_device(folder: str, address: str) -> PciDevice:
     class_code = identity["class"]
     is_display = class_code is not None and class_code.startswith("03")
     is_bridge = class_code is not None and class_code.startswith("0604")
+    is_system = class_code is None or class_code.startswith(_SYSTEM)
     boot_vga = _line(folder, "boot_vga") if is_display else None
     override = _line(folder, "driver_override")
+    sriov = None if is_bridge else _sriov(folder)
+    power_state = None if is_system else _line(folder, "power_state")
+    methods = None if is_bridge or is_system else _line(folder, "reset_method")
     return PciDevice(
         address=address,
         class_code=class_code,
@@ -55,10 +61,38 @@ def _read_device(folder: str, address: str) -> PciDevice:
         boot_vga=None if boot_vga is None else boot_vga == "1",
         parent=_parent(folder),
         consumers=_consumers(folder) if is_display else (),
-        acs=read_acs(f"{folder}/config") if is_bridge else None,
+        power_state=power_state,
+        reset_methods=None if methods is None else tuple(methods.split()),
         bars=_bars(_read(folder, "resource")),
-        sriov=None if is_bridge else _sriov(folder),
+        sriov=sriov,
+        **({} if is_system or _sleeps(folder, power_state) else _configuration(folder, address, sriov)),
     )
+
+
+def _sleeps(folder: str, power_state: Optional[str]) -> bool:
+    """Reading the configuration space of such a device would switch its power on. Kernels before 5.11 do not tell more."""
+    if power_state is None:
+        return _line(folder, "power/runtime_status") == "suspended"
+    return power_state == "D3cold"
+
+
+def _configuration(folder: str, address: str, sriov: Optional[Mapping[str, Any]]) -> Dict[str, Any]:
+    """As the kernel has it: later functions make a device one of several, and virtual functions are each alone."""
+    if sriov is not None and sriov["physical_function"] is not None:
+        return read_file(f"{folder}/config", multifunction=False)
+    return read_file(f"{folder}/config", multifunction=None if address.endswith(".0") else True)
+
+
+def _with_reset(devices: List[PciDevice]) -> List[PciDevice]:
+    """A kernel that has the attribute hides it for a device that it cannot reset; an older one has it for none."""
+    if all(device.reset_methods is None for device in devices):
+        return devices
+    return [
+        device.having(reset_methods=())
+        if device.reset_methods is None and device.is_endpoint and not device.has_class(*_SYSTEM)
+        else device
+        for device in devices
+    ]
 
 
 def _identity(folder: str) -> Dict[str, Optional[str]]:

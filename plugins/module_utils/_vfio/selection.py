@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, Set, Tuple
 
+from ansible_collections.katagpu.cluster.plugins.module_utils._pci import isolation
 from ansible_collections.katagpu.cluster.plugins.module_utils._pci.device import PciDevice
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.drivers import is_vfio
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.model import (
@@ -84,7 +85,7 @@ def _whole_groups(
             elif _may_be_taken(member, wanted, desired):
                 taken[member.address] = member
             elif not is_vfio(member.driver) and member.driver != "pci-stub":
-                refusals.append(_shared(wanted[0], member, facts))
+                refusals.append(_shared(wanted[0], member, facts, devices))
     chosen = [device for device in devices if device.address in taken]
     others = [device for device in devices if device.address in foreign]
     return Selection(tuple(chosen), tuple(others), _groups(devices, chosen), tuple(refusals))
@@ -210,10 +211,14 @@ def _no_group(device: PciDevice, devices: Sequence[PciDevice]) -> Refusal:
     )
 
 
-def _shared(target: PciDevice, member: PciDevice, facts: Mapping[str, Any]) -> Refusal:
+def _shared(
+    target: PciDevice, member: PciDevice, facts: Mapping[str, Any], devices: Sequence[PciDevice]
+) -> Refusal:
     reasons = (facts.get("critical") or {}).get(member.address) or []
     harmful = bool(reasons) or member.has_class("01", "02")
     same_slot = member.slot == target.slot
+    merge = isolation.between(isolation.merges(devices).get(str(target.iommu_group), ()), target.address, member.address)
+    why = "" if merge is None or same_slot else f" {isolation.reason(merge)}"
     if harmful:
         consequence = "Binding the group would take it away from the host."
     else:
@@ -221,14 +226,17 @@ def _shared(target: PciDevice, member: PciDevice, facts: Mapping[str, Any]) -> R
     if same_slot and not harmful:
         fix = f"bind it too (members: same_slot), or name its owner (foreign_owner: [{member.address}])."
     else:
-        fix = (
-            "enable ACS in the firmware or move the card to a slot of the CPU; members can name it if nothing needs it."
+        separate = (
+            "enable ACS in the firmware or move the card to a slot of the CPU."
+            if merge is None or same_slot
+            else isolation.remedy(merge)
         )
+        fix = separate if harmful else f"{separate[:-1]}; members can name {member.address} if nothing needs it."
     return Refusal(
         "A07" if harmful or not same_slot else "A05",
         target.address,
         target.iommu_group,
-        f"{named(target)} shares IOMMU group {target.iommu_group} with {described(member, reasons)}.",
+        f"{named(target)} shares IOMMU group {target.iommu_group} with {described(member, reasons)}.{why}",
         consequence,
         fix,
         f"{IOMMU_GROUPS}/{target.iommu_group}/devices",

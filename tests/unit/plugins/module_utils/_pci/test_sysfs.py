@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.katagpu.cluster.plugins.module_utils._pci import config_space
 from ansible_collections.katagpu.cluster.plugins.module_utils._pci.facts import (
     devices_from_facts,
     iommu_groups,
@@ -20,7 +19,7 @@ from ansible_collections.katagpu.cluster.plugins.module_utils._pci.facts import 
 )
 from ansible_collections.katagpu.cluster.plugins.module_utils._pci.sysfs import read_devices
 from ansible_collections.katagpu.cluster.plugins.module_utils._root import HostRoot
-from tests.unit import machines
+from tests.unit import config_space, machines
 
 GPU = {"address": "0000:65:00.0", "class": "030200", "vendor": "10de", "device": "2236"}
 
@@ -71,26 +70,6 @@ def test_access_control_services_of_a_real_port(tmp_path: Path) -> None:
     assert ports["0000:00:03.5"] is None  # Its configuration space was not captured.
 
 
-@pytest.mark.parametrize(
-    ("content", "wanted"),
-    [
-        (b"", None),
-        (bytes(64), None),
-        (bytes(4096), {"capability": [], "control": []}),
-        (b"\xff" * 4096, None),
-        (machines.configuration_space(0x140, 0x7F, 0x1D)[:0x142], None),
-        (bytes(0x100) + (1 | 0x100 << 20).to_bytes(4, "little") + bytes(3836), {"capability": [], "control": []}),
-    ],
-    ids=["absent", "unprivileged", "none", "off_the_bus", "cut", "loop"],
-)
-def test_damaged_configuration_space(content: bytes, wanted: dict[str, Any] | None, tmp_path: Path) -> None:
-    path = tmp_path / "config"
-    if content:
-        path.write_bytes(content)
-
-    assert config_space.read_acs(str(path)) == wanted
-
-
 def test_driver_override_and_virtual_functions(tmp_path: Path) -> None:
     physical = {**GPU, "driver_override": "vfio-pci", "files": {"sriov_totalvfs": "16\n", "sriov_numvfs": "1\n"}}
     virtual = {**GPU, "address": "0000:65:00.4"}
@@ -121,8 +100,70 @@ def test_unreadable_attributes_are_unknown(tmp_path: Path) -> None:
     assert (device.vendor_id, device.device_id, device.class_code, device.revision, device.numa_node) == (None,) * 5
 
 
+def test_power_and_ways_to_reset(tmp_path: Path) -> None:
+    """The kernel hides the attribute for what it cannot reset; bridges and system devices are not asked."""
+    files = {"power_state": "D3hot\n", "reset_method": "flr bus\n"}
+    other, port = {**GPU, "address": "0000:66:00.0"}, {**GPU, "address": "0000:64:00.0", "class": "060400"}
+    memory = {**GPU, "address": "0000:00:00.0", "class": "050000", "files": files}
+
+    devices = {device.address: device for device in read(tmp_path, {**GPU, "files": files}, other, port, memory)}
+
+    assert (devices[GPU["address"]].power_state, devices[GPU["address"]].reset_methods) == ("D3hot", ("flr", "bus"))
+    assert devices["0000:66:00.0"].reset_methods == ()
+    assert devices["0000:64:00.0"].reset_methods is None is devices["0000:00:00.0"].reset_methods
+
+
+def test_a_kernel_that_does_not_say_how_it_resets(tmp_path: Path) -> None:
+    (device,) = read(tmp_path, GPU)
+
+    assert device.reset_methods is None
+
+
+@pytest.mark.parametrize(
+    ("files", "is_read"),
+    [
+        ({"power_state": "D0\n"}, True),
+        ({"power_state": "D3hot\n"}, True),
+        ({"power_state": "unknown\n"}, True),
+        ({"power_state": "D3cold\n"}, False),
+        ({"power_state": "D3cold\n", "power/runtime_status": "active\n"}, False),
+        ({"power/runtime_status": "suspended\n"}, False),
+        ({"power/runtime_status": "active\n"}, True),
+        ({}, True),
+    ],
+)
+def test_a_device_without_power_is_left_asleep(
+    files: dict[str, str], is_read: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machines.build({"pci": [{**GPU, "config": config_space.port("endpoint", header_type=0x00), "files": files}]}, tmp_path)
+    opened = []
+
+    def watched(path: str, *rest: Any) -> int:
+        opened.append(os.path.basename(path))
+        return real(path, *rest)
+
+    real = os.open
+    monkeypatch.setattr(os, "open", watched)
+
+    (device,) = read_devices(HostRoot(str(tmp_path)))
+
+    assert ("config" in opened) is is_read
+    assert device.express_type == ("endpoint" if is_read else None)
+
+
+def test_only_function_zero_says_whether_a_device_has_several(tmp_path: Path) -> None:
+    """ICH10 has header type 00 on its later USB functions; the kernel takes them for what they are."""
+    ends = config_space.port("endpoint", (0x00, 0x00), header_type=0x00)
+    functions = [{**GPU, "address": f"0000:65:00.{number}", "config": ends} for number in range(3)]
+    machines.build({"pci": functions}, tmp_path)
+    (tmp_path / "sys/bus/pci/devices/0000:65:00.2/physfn").symlink_to("../0000:65:00.0")
+
+    assert [device.multifunction for device in read_devices(HostRoot(str(tmp_path)))] == [False, True, False]
+
+
 def test_a_machine_without_pci(tmp_path: Path) -> None:
-    assert read_facts(HostRoot(str(tmp_path))) == {"devices": [], "iommu_groups": {}, "unparsed": []}
+    empty = {"devices": [], "iommu_groups": {}, "group_merges": {}, "unparsed": []}
+    assert read_facts(HostRoot(str(tmp_path))) == empty
 
 
 def test_facts_survive_the_transfer(tmp_path: Path) -> None:
@@ -155,4 +196,22 @@ def test_each_function_costs_few_file_accesses(tmp_path: Path, monkeypatch: pyte
     devices = read_devices(HostRoot(str(tmp_path)))
 
     assert len(devices) == 26
-    assert len(devices) * 6 < len(paths) <= len(devices) * 11
+    assert len(devices) * 6 < len(paths) <= len(devices) * 14
+
+
+def test_configuration_space_costs_few_accesses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each four bytes are an access to the device, so capabilities that nobody asks for are stepped over by their headers."""
+    machines.build("x58_p6t6", tmp_path)
+    sizes: list[int] = []
+
+    def watched(handle: int, size: int, offset: int) -> bytes:
+        sizes.append((offset % 4 + size + 3) // 4)
+        return real(handle, size, offset)
+
+    real = os.pread
+    monkeypatch.setattr(os, "pread", watched)
+
+    devices = read_devices(HostRoot(str(tmp_path)))
+
+    assert {device.express_type for device in devices} >= {"root_port", "upstream_port", "downstream_port", "conventional"}
+    assert 0 < sum(sizes) <= len(devices) * 16
