@@ -78,7 +78,11 @@ molecule: lab-up ## The molecule scenarios against the running lab
 
 .PHONY: bench
 bench: setup packages ## Compare speed and requests with the usual ways, on a control plane of its own (the lab must be down)
-	@KATAGPU_LAB_STATE=$(BUILD)/bench $(BIN)/python -m tests.bench
+	@PYTHONPATH=$(BUILD)/collections KATAGPU_LAB_STATE=$(BUILD)/bench $(BIN)/python -m tests.bench
+
+.PHONY: bench-pci
+bench-pci: setup ## Only the speed of reading PCI functions, which needs no control plane
+	@PYTHONPATH=$(BUILD)/collections KATAGPU_LAB_STATE=$(BUILD)/bench $(BIN)/python -m tests.bench pci
 
 .PHONY: check-upstream
 check-upstream: setup ## Compare with the real charts and controllers that you have (GIVEN=file.yml; the lab must be down)

@@ -13,11 +13,12 @@ EXPRESS = {"endpoint": 0, "legacy_endpoint": 1, "root_port": 4, "upstream_port":
 
 
 def space(description: Mapping[str, Any]) -> bytes:
-    """C(header_type), C(capabilities) and C(extended): lists of offset, id and the bytes that follow the header, all in hex.
+    """C(revision), C(header_type), C(capabilities) and C(extended): lists of offset, id and the bytes that follow the header, all in hex.
 
     Each list is chained in its order, as the hardware does it.
     """
     data = bytearray(SIZE)
+    data[0x08] = int(str(description.get("revision", "00")), 16)
     data[0x0E] = int(str(description.get("header_type", "00")), 16)
     chain = [_entry(entry) for entry in description.get("capabilities", ())]
     if chain:
@@ -35,7 +36,9 @@ def space(description: Mapping[str, Any]) -> bytes:
 
 def port(kind: str, acs: Iterable[int] | None = None, header_type: int = 0x01) -> dict[str, Any]:
     """A port or endpoint with or without Access Control Services (capability and control register)."""
-    extended = [] if acs is None else [["148", "000d", "".join(register.to_bytes(2, "little").hex() for register in acs)]]
+    extended = (
+        [] if acs is None else [["148", "000d", "".join(register.to_bytes(2, "little").hex() for register in acs)]]
+    )
     flags = (EXPRESS[kind] << 4 | 2).to_bytes(2, "little").hex()
     return {
         "header_type": f"{header_type:02x}",

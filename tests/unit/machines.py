@@ -86,14 +86,13 @@ def _write_function(root: Path, function: dict[str, Any], functions: dict[str, A
     for consumer in function.get("consumers", ()):
         _link(device / f"consumer:pci:{consumer}", f"/sys/devices/virtual/devlink/pci:{address}--pci:{consumer}", root)
     if "config" in function:
-        given = function["config"]
-        (device / "config").write_bytes(bytes.fromhex(given) if isinstance(given, str) else config_space.space(given))
+        _write_space(device, function, function["config"])
     if "acs" in function:
         offset, capability, control = function["acs"]
         described = config_space.port("root_port")
         registers = f"{capability[2:]}{capability[:2]}{control[2:]}{control[:2]}"
         described["extended"] = [[offset, "000d", registers]]
-        (device / "config").write_bytes(config_space.space(described))
+        _write_space(device, function, described)
     _link(root / f"sys/bus/pci/devices/{address}", path, root)
     if function.get("driver"):
         driver = root / f"sys/bus/pci/drivers/{function['driver']}"
@@ -104,6 +103,14 @@ def _write_function(root: Path, function: dict[str, Any], functions: dict[str, A
         group = f"/sys/kernel/iommu_groups/{function['group']}"
         _link(root / f"{group[1:]}/devices/{address}", path, root)
         _link(device / "iommu_group", group, root)
+
+
+def _write_space(device: Path, function: dict[str, Any], given: Any) -> None:
+    if isinstance(given, str):
+        content = bytes.fromhex(given)
+    else:
+        content = config_space.space({"revision": function.get("revision", "00"), **given})
+    (device / "config").write_bytes(content)
 
 
 def resource_text(bars: list[list[Any]]) -> str:

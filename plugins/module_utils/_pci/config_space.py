@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import os
 import struct
+from functools import partial
 from typing import Any, Callable, Dict, List, Mapping, Optional, Set, Tuple
 
-# Offset and number of bytes; fewer come back where configuration space ends or may not be read.
+# Number of bytes and offset; fewer come back where configuration space ends or may not be read.
 Read = Callable[[int, int], bytes]
 
 CONVENTIONAL = "conventional"
@@ -54,7 +55,7 @@ def read_file(path: str, multifunction: Optional[bool] = None) -> Dict[str, Any]
     except OSError:
         return {}
     try:
-        return decode(lambda offset, size: os.pread(handle, size, offset), multifunction)
+        return decode(partial(os.pread, handle), multifunction)
     except OSError:
         return {}
     finally:
@@ -66,14 +67,14 @@ def decode(read: Read, multifunction: Optional[bool] = None) -> Dict[str, Any]:
 
     C(multifunction) is what is known better: only function 0 says it reliably of itself.
     """
-    header = read(0x04, 12)
+    header = read(12, 0x04)
     if len(header) < 12 or header.count(0xFF) == 12:
         return {}
     status, header_type = struct.unpack_from("<H", header, 2)[0], header[10]
     is_bridge = header_type & 0x7F == 1
     if multifunction is None:
         multifunction = bool(header_type & 0x80)
-    fields: Dict[str, Any] = {"multifunction": multifunction}
+    fields: Dict[str, Any] = {"multifunction": multifunction, "revision": f"{header[4]:02x}"}
     try:
         offset, flags = _express(read, header_type) if status & 0x10 else (None, 0)
         if offset is None:
@@ -102,7 +103,7 @@ class _Unreadable(Exception):
 
 
 def _number(read: Read, offset: int, size: int) -> int:
-    data = read(offset, size)
+    data = read(size, offset)
     if len(data) < size:
         raise _Unreadable
     return int.from_bytes(data, "little")
@@ -168,7 +169,7 @@ def _resizable(read: Read, offset: int) -> Tuple[Mapping[str, Any], ...]:
             {
                 "index": control & 0x7,
                 "size": _MIB << (control >> 8 & 0x3F),
-                "supported_sizes": [_MIB << position for position in range(44) if bits >> position & 1],
+                "supported_sizes": [_MIB << position for position in range(bits.bit_length()) if bits >> position & 1],
             }
         )
     return tuple(entries)

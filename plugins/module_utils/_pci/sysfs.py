@@ -46,6 +46,9 @@ def _read_device(folder: str, address: str) -> PciDevice:
     sriov = None if is_bridge else _sriov(folder)
     power_state = None if is_system else _line(folder, "power_state")
     methods = None if is_bridge or is_system else _line(folder, "reset_method")
+    read = {} if is_system or _sleeps(folder, power_state) else _configuration(folder, address, sriov)
+    if "revision" not in read:
+        read["revision"] = _hex(_line(folder, "revision"), 2)
     return PciDevice(
         address=address,
         class_code=class_code,
@@ -53,7 +56,6 @@ def _read_device(folder: str, address: str) -> PciDevice:
         device_id=identity["device"],
         subsystem_vendor_id=identity["subsystem_vendor"],
         subsystem_device_id=identity["subsystem_device"],
-        revision=_hex(_line(folder, "revision"), 2),
         driver=_link_name(folder, "driver"),
         iommu_group=_link_name(folder, "iommu_group"),
         driver_override=None if override in (None, "", "(null)") else override,
@@ -65,7 +67,7 @@ def _read_device(folder: str, address: str) -> PciDevice:
         reset_methods=None if methods is None else tuple(methods.split()),
         bars=_bars(_read(folder, "resource")),
         sriov=sriov,
-        **({} if is_system or _sleeps(folder, power_state) else _configuration(folder, address, sriov)),
+        **read,
     )
 
 

@@ -211,13 +211,13 @@ def _no_group(device: PciDevice, devices: Sequence[PciDevice]) -> Refusal:
     )
 
 
-def _shared(
-    target: PciDevice, member: PciDevice, facts: Mapping[str, Any], devices: Sequence[PciDevice]
-) -> Refusal:
+def _shared(target: PciDevice, member: PciDevice, facts: Mapping[str, Any], devices: Sequence[PciDevice]) -> Refusal:
     reasons = (facts.get("critical") or {}).get(member.address) or []
     harmful = bool(reasons) or member.has_class("01", "02")
     same_slot = member.slot == target.slot
-    merge = isolation.between(isolation.merges(devices).get(str(target.iommu_group), ()), target.address, member.address)
+    merge = isolation.between(
+        isolation.merges(devices).get(str(target.iommu_group), ()), target.address, member.address
+    )
     why = "" if merge is None or same_slot else f" {isolation.reason(merge)}"
     if harmful:
         consequence = "Binding the group would take it away from the host."

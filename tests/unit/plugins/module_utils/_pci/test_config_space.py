@@ -24,7 +24,7 @@ REQUIRED = ["source_validation", "request_redirect", "completion_redirect", "ups
 
 
 def of(content: bytes, multifunction: bool | None = None) -> dict[str, Any]:
-    return decode(lambda offset, size: content[offset : offset + size], multifunction)
+    return decode(lambda size, offset: content[offset : offset + size], multifunction)
 
 
 def machine(name: str, tmp_path: Path) -> dict[str, PciDevice]:
@@ -121,7 +121,12 @@ def test_speed_codes(speed: int) -> None:
 
     link = of(config_space.space(described))["link"]
 
-    assert link == {"speed": 8.0, "width": 4, "max_speed": {7: None}.get(speed, 2.5 * 2 ** (speed - 1) if speed < 3 else 2.0**speed), "max_width": 8}
+    assert link == {
+        "speed": 8.0,
+        "width": 4,
+        "max_speed": {7: None}.get(speed, 2.5 * 2 ** (speed - 1) if speed < 3 else 2.0**speed),
+        "max_width": 8,
+    }
 
 
 def test_integrated_endpoints_have_no_link() -> None:
@@ -134,7 +139,7 @@ def test_integrated_endpoints_have_no_link() -> None:
 
 
 PORT = config_space.space(config_space.port("root_port", (0x1F, 0x1D)))
-BARE = {"multifunction": False}
+BARE = {"multifunction": False, "revision": "00"}
 LOOP = {"header_type": "01", "capabilities": [["40", "01"], ["48", "05"]], "extended": []}
 CARDBUS = bytearray(config_space.space({"header_type": "02"}))
 CARDBUS[0x06], CARDBUS[0x14], CARDBUS[0x34], CARDBUS[0xA0:0xA4] = 0x10, 0xA0, 0x40, b"\x10\x00\x02\x00"
@@ -154,7 +159,18 @@ CARDBUS[0x06], CARDBUS[0x14], CARDBUS[0x34], CARDBUS[0xA0:0xA4] = 0x10, 0xA0, 0x
         (config_space.space({"header_type": "01"}), {**BARE, "express_type": "conventional", "acs": NONE}),
         (bytes(CARDBUS), {**BARE, "express_type": "endpoint", "link": None}),
     ],
-    ids=["absent", "short", "off_the_bus", "unprivileged", "conventional_part", "cut", "extended_part_silent", "zeros", "pci", "cardbus"],
+    ids=[
+        "absent",
+        "short",
+        "off_the_bus",
+        "unprivileged",
+        "conventional_part",
+        "cut",
+        "extended_part_silent",
+        "zeros",
+        "pci",
+        "cardbus",
+    ],
 )
 def test_damaged_or_foreign_configuration_space(content: bytes, wanted: dict[str, Any], tmp_path: Path) -> None:
     path = tmp_path / "config"

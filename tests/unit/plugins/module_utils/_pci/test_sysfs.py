@@ -135,7 +135,9 @@ def test_a_kernel_that_does_not_say_how_it_resets(tmp_path: Path) -> None:
 def test_a_device_without_power_is_left_asleep(
     files: dict[str, str], is_read: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    machines.build({"pci": [{**GPU, "config": config_space.port("endpoint", header_type=0x00), "files": files}]}, tmp_path)
+    machines.build(
+        {"pci": [{**GPU, "config": config_space.port("endpoint", header_type=0x00), "files": files}]}, tmp_path
+    )
     opened = []
 
     def watched(path: str, *rest: Any) -> int:
@@ -213,5 +215,10 @@ def test_configuration_space_costs_few_accesses(tmp_path: Path, monkeypatch: pyt
 
     devices = read_devices(HostRoot(str(tmp_path)))
 
-    assert {device.express_type for device in devices} >= {"root_port", "upstream_port", "downstream_port", "conventional"}
+    assert {device.express_type for device in devices} >= {
+        "root_port",
+        "upstream_port",
+        "downstream_port",
+        "conventional",
+    }
     assert 0 < sum(sizes) <= len(devices) * 16
