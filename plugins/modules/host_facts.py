@@ -63,6 +63,10 @@ facts:
     pci:
       description: The functions as M(katagpu.cluster.pci_info) returns them, and the groups with their members.
       type: dict
+    framebuffers:
+      description: Memory in which the console lies that the firmware began, as start, end and name.
+      type: list
+      elements: list
     iommu:
       description: Firmware tables, IOMMU units, groups with type and reserved regions, running kernel arguments.
       type: dict

@@ -11,6 +11,7 @@ version_added: 1.0.0
 description:
   - Returns the PCI functions of a host with their IDs, names, drivers and IOMMU groups.
   - Reads sysfs without starting a process, or a text that C(lspci) printed in any of its styles.
+  - Says which port merges an IOMMU group, and what would separate it.
 author:
   - katagpu contributors (@katagpu)
 extends_documentation_fragment:
@@ -68,6 +69,9 @@ options:
 notes:
   - The values of one filter are alternatives; several filters must all fit.
   - Facts that only sysfs has are V(null) when a capture is read.
+  - Of configuration space only the few registers are read that the result shows. It is not read of a device without power (D3cold),
+    which that would switch on, nor of memory controllers, host bridges and system peripherals.
+  - Without privileges the kernel gives only the first 64 bytes of it, so what lies behind them is V(null).
 seealso:
   - module: katagpu.cluster.iommu_info
   - module: katagpu.cluster.vfio_binding
@@ -88,6 +92,11 @@ EXAMPLES = r"""
     vendors: ["10de"]
     classes: ["0300", "0302"]
     drivers: [vfio-pci]
+
+- name: Say why functions share a group
+  ansible.builtin.debug:
+    msg: "{{ item.reason }} To separate it: {{ item.remedy }}"
+  loop: "{{ nvidia.group_merges }}"
 
 - name: Read a capture that a support case came with
   katagpu.cluster.pci_info:
@@ -174,14 +183,80 @@ devices:
       description: Address of the bridge above the device; V(null) on a root bus.
       type: str
       sample: "0000:64:00.0"
+    express_type:
+      description:
+        - Kind of PCI Express function, or V(conventional) for one without that capability.
+        - V(null) where configuration space was not read.
+      type: str
+      choices:
+        - conventional
+        - downstream_port
+        - endpoint
+        - event_collector
+        - integrated_endpoint
+        - legacy_endpoint
+        - pci_to_pcie_bridge
+        - pcie_to_pci_bridge
+        - root_port
+        - upstream_port
+      sample: endpoint
+    multifunction:
+      description: Whether the function is one of several of its device; a virtual function is none of them.
+      type: bool
+    link:
+      description: The PCI Express link, as it is and as it can be; V(null) for what has none.
+      type: dict
+      contains:
+        speed:
+          description: Transfers now, in GT/s for each lane.
+          type: float
+          sample: 2.5
+        width:
+          description: Lanes in use; V(0) if nothing is connected.
+          type: int
+          sample: 16
+        max_speed:
+          description: Transfers possible, in GT/s for each lane.
+          type: float
+          sample: 16.0
+        max_width:
+          description: Lanes.
+          type: int
+          sample: 16
     acs:
       description:
-        - Access Control Services of a bridge, the functions it has and those that are on.
-        - V(null) for other devices and where configuration space cannot be read.
+        - Access Control Services, those that the function has and those that are on.
+        - Only of bridges and of functions of a device with several; V(null) for others and where configuration space was not read.
       type: dict
       sample: {"capability": ["source_validation", "request_redirect"], "control": ["source_validation"]}
+    resizable_bars:
+      description: Base address registers of which the size can be chosen.
+      type: list
+      elements: dict
+      contains:
+        index:
+          description: Number of the register.
+          type: int
+        size:
+          description: Size now, in bytes.
+          type: int
+        supported_sizes:
+          description: Sizes that the device can do, in bytes.
+          type: list
+          elements: int
+    reset_methods:
+      description:
+        - How the kernel can reset the device, what it tries first in front; empty if it cannot.
+        - V(null) for bridges and system devices, and before Linux 5.15.
+      type: list
+      elements: str
+      sample: [flr, bus]
+    power_state:
+      description: Power state as the kernel has it; V(null) for system devices and before Linux 5.11.
+      type: str
+      sample: D0
     bars:
-      description: Base address registers that are in use; index 6 is the expansion ROM.
+      description: Base address registers that are in use, also those that got no address; index 6 is the expansion ROM.
       type: list
       elements: dict
       contains:
@@ -225,6 +300,52 @@ iommu_groups:
   returned: success
   type: dict
   sample: {"12": ["0000:65:00.0"]}
+group_merges:
+  description:
+    - Of each group in RV(iommu_groups) with several members, what brings them together; ports near the root first.
+    - If a group has several entries, all of them have to be dealt with to separate it.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    group:
+      description: Name of the IOMMU group.
+      type: str
+    address:
+      description: The port or bridge, or the first function of a device whose functions do not isolate each other.
+      type: str
+    type:
+      description: As RV(devices[].express_type), empty for functions of one device.
+      type: str
+    cause:
+      description:
+        - V(switched_off) if the port has Access Control Services that are off, V(no_capability) if it has none.
+        - V(shared_requester_id) for a bridge to conventional PCI, V(one_slot) for functions of one device.
+        - V(unread) if its configuration space was not read, V(not_explained) if the kernel must have another reason.
+      type: str
+    missing:
+      description: Services that a kernel asks for and that are off or absent.
+      type: list
+      elements: str
+    members:
+      description: Members of the group that it brings together.
+      type: list
+      elements: str
+    reason:
+      description: The cause as a sentence.
+      type: str
+    remedy:
+      description: What to do, as a sentence.
+      type: str
+  sample:
+    - group: "12"
+      address: "0000:64:00.0"
+      type: root_port
+      cause: switched_off
+      missing: [source_validation]
+      members: ["0000:64:00.0", "0000:65:00.0", "0000:65:00.1"]
+      reason: "The root port 0000:64:00.0 merges the group: of its Access Control Services source validation is off."
+      remedy: switch ACS on for 0000:64:00.0 in the firmware.
 unparsed:
   description: Lines of the capture that were not understood.
   returned: success

@@ -9,7 +9,12 @@ import time
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from ansible_collections.katagpu.cluster.plugins.module_utils._boot.facts import read_facts as read_boot
-from ansible_collections.katagpu.cluster.plugins.module_utils._host_facts import confidential, nodes, platform
+from ansible_collections.katagpu.cluster.plugins.module_utils._host_facts import (
+    confidential,
+    framebuffers,
+    nodes,
+    platform,
+)
 from ansible_collections.katagpu.cluster.plugins.module_utils._host_facts.compact import (
     compact_iommu,
     compact_pci,
@@ -39,6 +44,7 @@ Reader = Callable[[HostRoot, Request], Any]
 READERS: Mapping[str, Reader] = {
     "platform": lambda root, request: platform.read_platform(root),
     "pci": lambda root, request: read_pci(root),
+    "framebuffers": lambda root, request: framebuffers.read_framebuffers(root),
     "iommu": lambda root, request: read_iommu(root),
     "boot": lambda root, request: read_boot(root),
     "modules": lambda root, request: read_modules(root),

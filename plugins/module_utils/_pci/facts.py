@@ -55,6 +55,8 @@ def _facts(chosen: Sequence[PciDevice], all_devices: Sequence[PciDevice], unpars
     return {
         "devices": [device.as_dict() for device in chosen],
         "iommu_groups": iommu_groups(device for device in all_devices if device.iommu_group in groups),
-        "group_merges": {group: [merge.as_dict() for merge in merges[group]] for group in merges if group in groups},
+        "group_merges": [
+            {"group": group, **merge.as_dict()} for group, found in merges.items() if group in groups for merge in found
+        ],
         "unparsed": unparsed,
     }

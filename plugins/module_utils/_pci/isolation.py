@@ -73,7 +73,9 @@ def between(found: Sequence[Merge], first: str, second: str) -> Optional[Merge]:
     both = [merge for merge in found if first in merge.members and second in merge.members]
     if first.rpartition(".")[0] == second.rpartition(".")[0]:
         both.sort(key=lambda merge: merge.cause != ONE_SLOT)
-    return both[0] if both else None
+    # Some kernels also merge the ports of a switch that do not isolate, each of which has only one of the two below it.
+    one = [merge for merge in found if second in merge.members and merge.cause != ONE_SLOT]
+    return next(iter([*both, *one]), None)
 
 
 def lack(device: PciDevice) -> Optional[Tuple[str, Tuple[str, ...]]]:

@@ -231,7 +231,7 @@ def _shared(target: PciDevice, member: PciDevice, facts: Mapping[str, Any], devi
             if merge is None or same_slot
             else isolation.remedy(merge)
         )
-        fix = separate if harmful else f"{separate[:-1]}; members can name {member.address} if nothing needs it."
+        fix = separate if reasons else f"{separate[:-1]}; members can name {member.address} if nothing needs it."
     return Refusal(
         "A07" if harmful or not same_slot else "A05",
         target.address,

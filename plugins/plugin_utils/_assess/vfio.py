@@ -20,6 +20,7 @@ from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.model import
 )
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.plan import plan
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.rules import RULES
+from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess import gpus as gpu_health
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess.desired import HOST
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess.view import Answer, HostView
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._findings import BLOCK, WARN, WILL_BE_FIXED_BY, Finding
@@ -45,9 +46,7 @@ def assess(view: HostView) -> Answer:
     _partial(view, answer)
     _mixed_models(view, answer)
     _nvswitches(view, answer)
-    _reserved_regions(view, answer)
-    _memory(view, answer)
-    _silent(view, answer)
+    gpu_health.assess(view, answer)
     if not view.iommu_active or any(finding.stops for finding in answer.findings):
         # Without groups nothing can be judged; the phase before says that it is unknown until the reboot.
         return answer
@@ -165,72 +164,6 @@ def _nvswitches(view: HostView, answer: Answer) -> None:
             evidence=("/sys/bus/pci/devices", "lspci -nn -d 10de::0680"),
         )
     )
-
-
-def _reserved_regions(view: HostView, answer: Answer) -> None:
-    groups = view.part("iommu").get("groups") or {}
-    for gpu in view.gpus:
-        regions = (groups.get(gpu.iommu_group or "") or {}).get("reserved_regions") or []
-        if any(len(region) > 2 and region[2] == "direct" for region in regions):
-            answer.findings.append(
-                view.finding(
-                    "A11",
-                    BLOCK,
-                    f"the firmware reserves memory for GPU {gpu.address} (a region of type direct).",
-                    consequence="The kernel refuses to hand such a device to a virtual machine.",
-                    fix="switch the reservation for this slot off in the firmware (RMRR, shared memory of the BMC).",
-                    evidence=(f"/sys/kernel/iommu_groups/{gpu.iommu_group}/reserved_regions",),
-                    device=gpu.address,
-                )
-            )
-
-
-def _memory(view: HostView, answer: Answer) -> None:
-    """Only the memory of the six base address registers: drivers do without I/O ports and the expansion ROM."""
-    for gpu in view.gpus:
-        homeless = [
-            region
-            for region in gpu.bars
-            if region["type"] == "memory" and region["index"] < 6 and not region["assigned"]
-        ]
-        for region in homeless:
-            answer.findings.append(
-                view.finding(
-                    "A13",
-                    BLOCK,
-                    f"GPU {gpu.address} has no address for its memory range {region['index']} of {_size(region['size'])}.",
-                    consequence="The GPU works neither here nor in a virtual machine.",
-                    fix="enable Above 4G Decoding, or enlarge the space for devices (MMIO high size), in the firmware.",
-                    evidence=(f"/sys/bus/pci/devices/{gpu.address}/resource",),
-                    device=gpu.address,
-                    acceptable=True,
-                )
-            )
-
-
-def _size(number: int) -> str:
-    return (
-        f"{number >> 30} GiB"
-        if number >= 1 << 30
-        else f"{number >> 20} MiB"
-        if number >= 1 << 20
-        else f"{number} bytes"
-    )
-
-
-def _silent(view: HostView, answer: Answer) -> None:
-    for address in view.part("vfio").get("silent") or []:
-        answer.findings.append(
-            view.finding(
-                "A16",
-                BLOCK,
-                f"{address} does not answer: its configuration space reads as ones.",
-                consequence="The device is off the bus, and a virtual machine that gets it fails.",
-                fix="switch the host off and on again; a warm reboot does not bring such a device back.",
-                evidence=(f"/sys/bus/pci/devices/{address}/config",),
-                device=address,
-            )
-        )
 
 
 def _bindings(view: HostView, answer: Answer) -> None:

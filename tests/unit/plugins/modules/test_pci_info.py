@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
@@ -181,3 +183,27 @@ def test_a_large_tree(memory_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
     with capsys.disabled():
         print(f"\npci_info, 512 functions: {elapsed:.3f} s")
     assert len(result["devices"]) == len(result["iommu_groups"]) == 512
+
+
+def test_the_documented_values_are_those_returned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import yaml
+
+    documented = yaml.safe_load(pci_info.RETURN)
+    root = machines.build("thinkpad_p53", tmp_path)
+
+    result = run(monkeypatch, root=str(root))
+
+    assert set(documented) | {"changed"} == set(result)
+    assert set(documented["devices"]["contains"]) == set(result["devices"][0])
+    assert result["group_merges"] and set(documented["group_merges"]["contains"]) == set(result["group_merges"][0])
+
+
+def test_no_process_is_started(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_arguments: Any, **_more: Any) -> None:
+        raise AssertionError("a process was started")
+
+    for name in ("fork", "posix_spawn", "system", "execve"):
+        monkeypatch.setattr(os, name, refuse)
+    monkeypatch.setattr(subprocess.Popen, "__init__", refuse)
+
+    assert run(monkeypatch, root=str(tree))["devices"]

@@ -164,7 +164,7 @@ def test_only_function_zero_says_whether_a_device_has_several(tmp_path: Path) ->
 
 
 def test_a_machine_without_pci(tmp_path: Path) -> None:
-    empty = {"devices": [], "iommu_groups": {}, "group_merges": {}, "unparsed": []}
+    empty = {"devices": [], "iommu_groups": {}, "group_merges": [], "unparsed": []}
     assert read_facts(HostRoot(str(tmp_path))) == empty
 
 
