@@ -8,12 +8,14 @@ from __future__ import annotations
 import re
 from typing import Any, Dict, List, Optional, Tuple
 
-from ansible_collections.katagpu.cluster.plugins.module_utils._iommu.iort import smmu_nodes
+from ansible_collections.katagpu.cluster.plugins.module_utils._iommu import acpi
 from ansible_collections.katagpu.cluster.plugins.module_utils._root import HostRoot
 
 ACPI_TABLES = "/sys/firmware/acpi/tables"
 GROUPS = "/sys/kernel/iommu_groups"
 UNITS = "/sys/class/iommu"
+DEVICE_TREE = "/sys/firmware/devicetree/base"
+SECURE_BOOT = "/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
 # The name of a group that vfio made for a device without an IOMMU; it isolates nothing.
 NO_IOMMU = "vfio-noiommu"
 
@@ -50,7 +52,10 @@ def read_facts(root: HostRoot) -> Dict[str, Any]:
         "firmware_tables": [
             name for name in _TABLES if any(_is_table(entry, name) for entry in root.list(ACPI_TABLES))
         ],
-        "iort_smmu_nodes": smmu_nodes(root.read_bytes(f"{ACPI_TABLES}/IORT")),
+        "iort_smmu_nodes": acpi.smmu_nodes(root.read_bytes(f"{ACPI_TABLES}/IORT")),
+        "dmar": acpi.dmar(root.read_bytes(f"{ACPI_TABLES}/DMAR")),
+        "ivrs": acpi.ivrs(root.read_bytes(f"{ACPI_TABLES}/IVRS")),
+        "device_tree": root.is_dir(DEVICE_TREE),
         "units": [_unit(root, name) for name in root.list(UNITS)],
         "groups": {name: _group(root, name) for name in sorted(root.list(GROUPS), key=_number)},
         "kernel_arguments": (root.read("/proc/cmdline", 65536) or "").strip(),
@@ -59,6 +64,9 @@ def read_facts(root: HostRoot) -> Dict[str, Any]:
         "remapped_interrupts": _remapped_interrupts(root.read("/proc/interrupts")),
         "allow_unsafe_interrupts": root.read_line("/sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts"),
         "lockdown": _bracketed(root.read_line("/sys/kernel/security/lockdown")),
+        "secure_boot": _secure_boot(root),
+        "crash_kernel": (root.read_line("/sys/kernel/kexec_crash_size") or "0") != "0",
+        "hypervisor": root.read_line("/sys/hypervisor/type") or "",
         "virtualization": _virtualization(root, cpuinfo),
     }
 
@@ -143,6 +151,12 @@ def _remapped_interrupts(interrupts: Optional[str]) -> Optional[bool]:
     if re.search(r"\s(IO-APIC|PCI-MSI)", interrupts):
         return False
     return None
+
+
+def _secure_boot(root: HostRoot) -> Optional[bool]:
+    """Four bytes of attributes and one of value; nothing on a machine without UEFI variables."""
+    data = root.read_bytes(SECURE_BOOT, 8)
+    return None if data is None or len(data) < 5 else data[4] == 1
 
 
 def _bracketed(line: Optional[str]) -> str:

@@ -19,10 +19,14 @@ def state(facts: Mapping[str, Any]) -> Optional[bool]:
     seen: Optional[bool] = facts.get("remapped_interrupts")
     if seen:
         return True
-    capable = [_capable(unit.get("ecap")) for unit in facts.get("units") or []]
-    if capable and not all(value is None or value for value in capable):
-        return False
-    return seen
+    return False if capable(facts) is False else seen
+
+
+def capable(facts: Mapping[str, Any]) -> Optional[bool]:
+    """False where a unit or the firmware says that it cannot; of AMD's units neither does."""
+    known = [_capable(unit.get("ecap")) for unit in facts.get("units") or []]
+    known.append((facts.get("dmar") or {}).get("interrupt_remapping"))
+    return None if all(value is None for value in known) else False not in known
 
 
 def _capable(ecap: Optional[str]) -> Optional[bool]:

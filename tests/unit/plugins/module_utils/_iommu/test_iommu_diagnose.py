@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_collections.katagpu.cluster.plugins.module_utils._iommu import diagnose, facts, iort
+from ansible_collections.katagpu.cluster.plugins.module_utils._iommu import acpi, diagnose, facts
 from ansible_collections.katagpu.cluster.plugins.module_utils._root import HostRoot
 from tests.unit import machines
 
@@ -120,4 +120,4 @@ def test_groups_are_in_numeric_order(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("table", [b"", b"IORT", iort_table(2)[:60], b"XXXX" + iort_table(1)[4:]])
 def test_a_damaged_table_says_nothing(table: bytes) -> None:
-    assert iort.smmu_nodes(table) is None
+    assert acpi.smmu_nodes(table) is None
