@@ -40,6 +40,7 @@ ARGUMENTS: dict[str, Any] = {
     "operand_update": {"type": "str"},
     "vfio_owner": {"type": "str"},
     "confidential": {"type": "str"},
+    "firmware": {"type": "str"},
     "serial": {"type": "raw", "default": 1},
     "serial_consent": {"type": "bool", "default": False},
     "known": {"type": "list", "elements": "str", "default": []},

@@ -19,6 +19,7 @@ ARGUMENTS: dict[str, Any] = {
     "desired": {"type": "dict", "default": {}},
     "accepted": {"type": "list", "elements": "dict", "default": []},
     "cluster_node": {"type": "dict"},
+    "bios": {"type": "dict"},
     "verify": {"type": "bool", "default": False},
     "root": {"type": "path", "default": "/"},
 }
@@ -57,6 +58,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 arguments["cluster_node"],
                 accepted,
                 arguments["verify"],
+                arguments["bios"],
             )
         except KatagpuError as error:
             return {**result, "failed": True, "msg": f"{node}: {error}"}

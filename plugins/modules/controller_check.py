@@ -49,6 +49,9 @@ options:
   confidential:
     description: Value of C(katagpu_confidential). Hosts with a value of their own are checked as well.
     type: str
+  firmware:
+    description: Value of C(katagpu_firmware). Values of single hosts are read from the inventory.
+    type: str
   gpu_operator_values:
     description: Value of C(gpu_operator_values), which is compared with what the release is for.
     type: raw

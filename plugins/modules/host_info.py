@@ -41,6 +41,9 @@ options:
   cluster_node:
     description: The entry of this node in RV(katagpu.cluster.cluster_info#module:nodes).
     type: dict
+  bios:
+    description: What M(katagpu.cluster.bios_settings) returned for this host, where the BIOS is to be judged too.
+    type: dict
   verify:
     description: Whether the checks of a provisioned host are made too.
     type: bool
@@ -86,10 +89,11 @@ facts:
   returned: success
   type: dict
 plan:
-  description: For C(host_iommu), C(host_vfio) and C(kubelet), the options of what applies it; empty where nothing is to do.
+  description: For C(host_firmware), C(host_iommu), C(host_vfio) and C(kubelet), the options of what applies it; empty where nothing is to do.
   returned: success
   type: dict
   sample:
+    host_firmware: {}
     host_iommu:
       kernel_cmdline:
         present: [intel_iommu=on, modprobe.blacklist=nouveau]

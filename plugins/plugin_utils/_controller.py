@@ -23,6 +23,7 @@ ROLES = Path(__file__).parents[2] / "roles"
 PREFIX = "katagpu_"
 # Facts that the roles keep between plays.
 INTERNAL = (
+    "katagpu_bios",
     "katagpu_cluster",
     "katagpu_cluster_node",
     "katagpu_eligible",
@@ -38,6 +39,7 @@ INTERNAL = (
 CHOICES: dict[str, tuple[str, ...]] = {
     _confidential.VARIABLE: _confidential.MODES,
     "katagpu_default_workload": ("container", "vm-passthrough"),
+    "katagpu_firmware": ("report", "apply"),
     "katagpu_operand_update": ("rolling", "on_delete"),
     "katagpu_vfio_owner": ("operator", "host"),
 }

@@ -10,7 +10,7 @@ import pytest
 from tests.contract import product
 
 
-@pytest.mark.parametrize("role", ["host_iommu", "host_vfio", "kubelet"])
+@pytest.mark.parametrize("role", ["host_firmware", "host_iommu", "host_vfio", "kubelet"])
 def test_a_host_with_an_open_block_is_not_changed(role: str) -> None:
     """The read before may be newer than that of preflight, and a play of the user's own has no preflight that ended the host."""
     tasks = product.tasks(product.role_file(role, "tasks/main.yml"))

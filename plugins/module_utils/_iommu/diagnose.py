@@ -73,6 +73,13 @@ def diagnose(facts: Mapping[str, Any]) -> Dict[str, Any]:
     }
 
 
+def as_if_published(facts: Mapping[str, Any]) -> Dict[str, Any]:
+    """The facts with the table that the firmware does not publish, for what the kernel will need once it does."""
+    tables = list(facts.get("firmware_tables") or [])
+    table = _TABLE_OF.get(facts.get("cpu_vendor") or "")
+    return {**facts, "firmware_tables": [*tables, *([table] if table else [])]}
+
+
 def real_groups(facts: Mapping[str, Any]) -> List[str]:
     """Groups that an IOMMU made; vfio's mode without an IOMMU makes some of its own, which isolate nothing."""
     groups: Mapping[str, Any] = facts.get("groups") or {}
@@ -193,7 +200,10 @@ def _without_table(facts: Mapping[str, Any], vendor: str, tables: Sequence[str])
     return _Verdict(
         OFF_IN_FIRMWARE,
         (("A02", f"The firmware publishes no IOMMU: {missing} in /sys/firmware/acpi/tables."),),
-        (f"Enable {_NAME_OF[vendor]} in the firmware setup or through the BMC; a kernel argument will not help.",),
+        (
+            f"Enable {_NAME_OF[vendor]} in the firmware setup, or let the role host_firmware do it through the BMC"
+            " (katagpu_firmware: apply); a kernel argument will not help.",
+        ),
     )
 
 

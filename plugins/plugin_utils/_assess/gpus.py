@@ -11,7 +11,7 @@ from typing import Any
 from ansible_collections.katagpu.cluster.plugins.module_utils._pci import isolation
 from ansible_collections.katagpu.cluster.plugins.module_utils._pci.device import PciDevice
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess.view import Answer, HostView
-from ansible_collections.katagpu.cluster.plugins.plugin_utils._findings import BLOCK, WARN
+from ansible_collections.katagpu.cluster.plugins.plugin_utils._findings import BLOCK, WARN, WILL_BE_FIXED_BY
 
 
 def assess(view: HostView, answer: Answer) -> None:
@@ -44,6 +44,7 @@ def _reserved_regions(view: HostView, answer: Answer) -> None:
 
 def _memory(view: HostView, answer: Answer) -> None:
     """Only the memory of the six base address registers: drivers do without I/O ports and the expansion ROM."""
+    coming = view.comes_with_bios("above_4g")
     for gpu in view.gpus:
         homeless = [
             region
@@ -57,11 +58,13 @@ def _memory(view: HostView, answer: Answer) -> None:
                     BLOCK,
                     f"GPU {gpu.address} has no address for its memory range {region['index']} of {_size(region['size'])}.",
                     consequence="The GPU works neither here nor in a virtual machine.",
-                    fix="enable Above 4G Decoding, or enlarge the space for devices (MMIO high size), in the firmware"
+                    fix="enable Above 4G Decoding (katagpu_firmware: apply does it where the BIOS is known), or enlarge the space for"
+                    " devices (MMIO high size), in the firmware"
                     + _smaller(gpu, region),
                     evidence=(f"/sys/bus/pci/devices/{gpu.address}/resource",),
                     device=gpu.address,
                     acceptable=True,
+                    **({"state": WILL_BE_FIXED_BY, "by": "host_firmware and a reboot"} if coming else {}),
                 )
             )
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from ansible_collections.katagpu.cluster.plugins.module_utils._errors import KatagpuError
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess import (
+    bios,
     confidential,
     iommu,
     kubelet,
@@ -27,12 +28,13 @@ PHASES: Mapping[str, Callable[[HostView], Answer]] = {
     "platform": platform.assess,
     "identity": node.assess_identity,
     "confidential": confidential.assess,
+    "host_firmware": bios.assess,
     "host_iommu": iommu.assess,
     "host_vfio": vfio.assess,
     "kubelet": kubelet.assess,
     "containerd": node.assess_containerd,
 }
-_PLANNING = ("host_iommu", "host_vfio", "kubelet")
+_PLANNING = ("host_firmware", "host_iommu", "host_vfio", "kubelet")
 
 
 def assess(
@@ -43,9 +45,10 @@ def assess(
     cluster_node: Mapping[str, Any] | None = None,
     accepted: Mapping[str, str] | None = None,
     verify: bool = False,
+    bios_answer: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The plain result of C(host_info)."""
-    view = HostView(facts, parse(desired, release), release, node_name, cluster_node)
+    view = HostView(facts, parse(desired, release), release, node_name, cluster_node, bios_answer or {})
     answers = {name: _answer(phase, view) for name, phase in PHASES.items()}
     findings = accept([finding for answer in answers.values() for finding in answer.findings], accepted or {})
     blocked = any(finding.stops for finding in findings)

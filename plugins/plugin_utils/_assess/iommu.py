@@ -11,7 +11,13 @@ from typing import Any
 from ansible_collections.katagpu.cluster.plugins.module_utils._boot import drop_in, tokens, wishes
 from ansible_collections.katagpu.cluster.plugins.module_utils._boot.plan import plan as plan_boot
 from ansible_collections.katagpu.cluster.plugins.module_utils._errors import KatagpuError
-from ansible_collections.katagpu.cluster.plugins.module_utils._iommu.diagnose import ACTIVE, OFF_IN_KERNEL, diagnose
+from ansible_collections.katagpu.cluster.plugins.module_utils._iommu.diagnose import (
+    ACTIVE,
+    OFF_IN_FIRMWARE,
+    OFF_IN_KERNEL,
+    as_if_published,
+    diagnose,
+)
 from ansible_collections.katagpu.cluster.plugins.module_utils._modules import initramfs
 from ansible_collections.katagpu.cluster.plugins.module_utils._modules.facts import module_name
 from ansible_collections.katagpu.cluster.plugins.module_utils._modules.plan import BLACKLIST_PATH
@@ -36,21 +42,23 @@ _FIND_ENTRY = "find out what was booted instead (kexec, another boot entry, the 
 def assess(view: HostView) -> Answer:
     answer = Answer()
     state = diagnose(view.part("iommu"))
+    coming = state["state"] == OFF_IN_FIRMWARE and view.comes_with_bios("iommu")
+    needs = diagnose(as_if_published(view.part("iommu"))) if coming else state
     present = [*view.desired.kernel_arguments_present]
     absent = [*view.desired.kernel_arguments_absent]
     if view.desired.iommu_blacklist_argument and view.desired.blacklist:
         present.append(f"modprobe.blacklist={','.join(view.desired.blacklist)}")
-    present = [*_wanted(view, answer, state["wanted_arguments"]), *present]
-    absent = [*state["contradicting_arguments"], *absent]
+    present = [*_wanted(view, answer, needs["wanted_arguments"]), *present]
+    absent = [*needs["contradicting_arguments"], *absent]
     besides = confidential.arguments(view)
     present, absent = [*present, *besides.present], [*absent, *besides.absent]
     asked_present = [*view.desired.kernel_arguments_present, *besides.present]
     asked_absent = [*view.desired.kernel_arguments_absent, *besides.absent]
-    needed = state["reboot_would_help"] or bool(asked_present or asked_absent)
+    needed = needs["reboot_would_help"] or bool(asked_present or asked_absent)
     cmdline = _kernel_arguments(view, answer, present, absent, needed)
     _stale_arguments(view, answer, present, absent)
     in_vain = _in_vain(view, answer, cmdline)
-    _judge(view, answer, state, in_vain)
+    _judge(view, answer, state, in_vain, coming)
     _modules(view, answer)
     _initramfs(view, answer, cmdline)
     loaded = _loaded_drivers(view, answer, bool(cmdline.get("reboot_required")) and not in_vain)
@@ -266,7 +274,7 @@ def _loaded_drivers(view: HostView, answer: Answer, arguments_to_come: bool) -> 
     return [name for name in loaded if name not in failed]
 
 
-def _judge(view: HostView, answer: Answer, state: Mapping[str, Any], in_vain: bool) -> None:
+def _judge(view: HostView, answer: Answer, state: Mapping[str, Any], in_vain: bool, coming: bool) -> None:
     causes = list(zip(state["causes"], state["reasons"], strict=True))
     evidence = ("/sys/kernel/iommu_groups", "/sys/firmware/acpi/tables", "/proc/cmdline")
     fixable = state["state"] in (ACTIVE, OFF_IN_KERNEL) and state["reboot_would_help"]
@@ -282,6 +290,8 @@ def _judge(view: HostView, answer: Answer, state: Mapping[str, Any], in_vain: bo
             continue
         if fixable and not in_vain and cause in ("A01", "A04", "A12"):
             more.update(state=WILL_BE_FIXED_BY, by=f"{PHASE} and a reboot")
+        elif coming and cause == "A02":
+            more.update(state=WILL_BE_FIXED_BY, by="host_firmware and a reboot")
         else:
             more["fix"] = " ".join(state["remedies"])
         severity = WARN if state["state"] == ACTIVE or cause == "A09" else BLOCK
@@ -296,7 +306,7 @@ def _judge(view: HostView, answer: Answer, state: Mapping[str, Any], in_vain: bo
                 by=PHASE,
             )
         )
-    if state["state"] == ACTIVE or not fixable or in_vain:
+    if state["state"] == ACTIVE or not (coming or (fixable and not in_vain)):
         return
     for gpu in view.gpus:
         answer.findings.append(

@@ -11,7 +11,7 @@ from ansible_collections.katagpu.cluster.plugins.module_utils._boot import token
 from ansible_collections.katagpu.cluster.plugins.module_utils._modules.facts import module_name
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.drivers import is_vfio
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess.view import Answer, HostView
-from ansible_collections.katagpu.cluster.plugins.plugin_utils._findings import BLOCK, WARN
+from ansible_collections.katagpu.cluster.plugins.plugin_utils._findings import BLOCK, WARN, WILL_BE_FIXED_BY
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
@@ -55,8 +55,9 @@ def _kvm(view: HostView, answer: Answer) -> None:
     elif guest:
         fix = "this host is itself a virtual machine: use bare metal, or switch nested virtualization on."
     else:
-        fix = "switch VT-x or SVM on in the firmware."
+        fix = "switch VT-x or SVM on in the firmware, or let the role host_firmware do it (katagpu_firmware: apply)."
     shown = ", ".join(flags) if flags else "neither vmx nor svm"
+    coming = view.comes_with_bios("virtualization")
     answer.findings.append(
         view.finding(
             "B13",
@@ -66,6 +67,7 @@ def _kvm(view: HostView, answer: Answer) -> None:
             fix=fix,
             evidence=("/dev/kvm", "/proc/cpuinfo"),
             acceptable=True,
+            **({"state": WILL_BE_FIXED_BY, "by": "host_firmware and a reboot"} if coming else {}),
         )
     )
 

@@ -26,6 +26,8 @@ class HostView:
     release: Mapping[str, Any]
     node: str
     cluster_node: Mapping[str, Any] | None = None
+    # What bios_settings said of this host in this run; empty where nobody asked.
+    bios: Mapping[str, Any] = field(default_factory=dict)
 
     def part(self, name: str) -> Mapping[str, Any]:
         value = self.facts.get(name)
@@ -42,6 +44,10 @@ class HostView:
     @cached_property
     def real_groups(self) -> frozenset[str]:
         return frozenset(real_groups(self.part("iommu")))
+
+    def comes_with_bios(self, feature: str) -> bool:
+        """Whether the BIOS will have the feature after the reboot, which it does not have now."""
+        return feature in (self.bios.get("fixes") or ())
 
     @property
     def iommu_active(self) -> bool:

@@ -40,7 +40,7 @@ def test_a_host_that_is_not_ready_gets_a_plan_and_no_block(tmp_path: Path) -> No
 
 def test_a_host_that_is_ready_has_nothing_to_do(tmp_path: Path) -> None:
     answer = judge(ready(gpu(group="12", driver="vfio-pci")), tmp_path, cluster_node=LABELLED)
-    assert answer["plan"] == {"host_iommu": {}, "host_vfio": {}, "kubelet": {}}
+    assert answer["plan"] == {"host_firmware": {}, "host_iommu": {}, "host_vfio": {}, "kubelet": {}}
     assert answer["findings"] == []
     assert not answer["summary"]["reboot_needed"]
 
@@ -102,7 +102,7 @@ def test_a_wrong_wish_is_refused(tmp_path: Path, desired: dict[str, Any], part: 
 def test_null_means_the_default(tmp_path: Path) -> None:
     description = ready(gpu(group="12", driver="vfio-pci"))
     answer = judge(description, tmp_path, desired={"vfio_owner": None, "modules": None})
-    assert answer["plan"] == {"host_iommu": {}, "host_vfio": {}, "kubelet": {}}
+    assert answer["plan"] == {"host_firmware": {}, "host_iommu": {}, "host_vfio": {}, "kubelet": {}}
 
 
 @pytest.mark.parametrize("name", ["nvidia", "nvidia-current", "nvidia-tesla-470"])
