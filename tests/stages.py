@@ -46,6 +46,8 @@ LINT = [
 # A file to a process, so that what a module prepares for its tests is prepared once.
 QUICK = [_pytest("unit", "-n", "auto", "--dist", "loadfile", "tests/unit"), _pytest("contract", "tests/contract")]
 SANITY = [Stage("sanity", ["tests/sanity/run"])]
+# A BMC on loopback: TLS, accounts, the real Redfish modules.
+REDFISH = [_pytest("redfish", "-n", "auto", "tests/integration/test_bios_settings.py")]
 BUILD = [_pytest("build", "tests/integration/test_build.py")]
 # The lab is booted once: the molecule scenarios look at what the end-to-end run has made.
 END_TO_END = [
@@ -68,7 +70,7 @@ SETS = {
     "check": LINT + QUICK,
     "sanity": SANITY,
     "molecule": MOLECULE,
-    "test": LINT + QUICK + SANITY + BUILD + END_TO_END + MOLECULE + CHANGES + LAB_DOWN,
+    "test": LINT + QUICK + SANITY + REDFISH + BUILD + END_TO_END + MOLECULE + CHANGES + LAB_DOWN,
 }
 
 

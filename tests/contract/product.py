@@ -140,7 +140,7 @@ def tracked_text() -> Iterator[tuple[str, str]]:
 
 
 # Where the functions that make findings take the id.
-_PLACE_OF_ID = {"Finding": 0, "finding": 0, "Refusal": 0, "stop": 1, "to_come": 1, "refused": 2}
+_PLACE_OF_ID = {"Finding": 0, "finding": 0, "Refusal": 0, "BmcError": 0, "stop": 1, "to_come": 1, "refused": 2}
 
 
 def _name_of(function: ast.expr) -> str:

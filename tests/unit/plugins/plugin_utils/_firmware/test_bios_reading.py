@@ -54,7 +54,7 @@ def test_a_link_stays_on_the_bmc(value: Any, path: str) -> None:
 def test_what_waits_is_what_differs() -> None:
     current = {"A": "1", "B": "2"}
     assert reading.pending(current, {}) == {} and reading.pending(current, dict(current)) == {}
-    assert reading.pending(current, {"A": "1", "B": "3", "C": None}) == {"B": "3"}
+    assert reading.pending(current, {"A": None, "B": "3"}) == {"B": "3"}
 
 
 def test_the_registry_is_found_in_the_ways_that_bmcs_have() -> None:
@@ -129,6 +129,8 @@ def test_settings_of_somebody_else_block_where_something_would_be_written() -> N
         found = judged(bios(HPE, waits={"Sriov": "Disabled"}, **changes), wishes, consent)
         (foreign,) = [finding for finding in found if finding.id == "bios_pending"]
         assert foreign.severity == severity and "Sriov = Disabled" in foreign.fact
+        ours = [finding.state for finding in found if finding.id == "bios_setting"]
+        assert ours == (["open"] if changes else []), "nothing of it will be set"
 
 
 def test_each_obstacle_is_named() -> None:

@@ -53,7 +53,7 @@ def test_conditions(condition: str, value: int, locked: bool) -> None:
         ([term(4), term(1, join="AND", name="C")], False),
         ([term(4), term(1, join="OR", name="C")], True),
         ([term(4), term(2, join="OR", name="C")], False),
-        ([term(5), term(2, join="XOR", name="C")], False),
+        ([term(5), term(1, join="XOR", name="C")], False),
         ([term(5, "LIKE")], False),
         ([term(5, name="Unknown")], False),
         ([], False),
