@@ -70,12 +70,14 @@ def _together(jobs: dict[str, Callable[[], None]]) -> None:
         raise problems[0]
 
 
-def _cluster_up(progress: Progress) -> None:
-    for part, function in (
+def _cluster_up(progress: Progress, *, bare: bool = False) -> None:
+    """Bare: nothing acts on what is in the API but the control plane's own controllers."""
+    wanted = (
         ("control plane", "cluster_up"),
         ("stand-ins", "standins_up"),
         ("nodes", "container_node_up"),
-    ):
+    )
+    for part, function in wanted[:1] if bare else wanted:
         step = parts.call(part, function)
         if step is None:
             progress(f"{part} | not in this checkout, left out")
@@ -203,7 +205,8 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("down", help="end everything; caches stay")
     show = commands.add_parser("status", help="what runs")
     show.add_argument("--json", action="store_true")
-    commands.add_parser("cluster-up", help="control plane, stand-ins and the API-only node")
+    cluster = commands.add_parser("cluster-up", help="control plane, stand-ins and the API-only node")
+    cluster.add_argument("--bare", action="store_true", help="the control plane alone, without any node")
     commands.add_parser("image", help="build the guests' base disk")
     commands.add_parser("prerequisites", help="which Debian packages are missing")
     one_up = commands.add_parser("machine-up", help="one machine")
@@ -246,7 +249,7 @@ def _dispatch(options: argparse.Namespace) -> int:
         elif options.command == "down":
             down()
         elif options.command == "cluster-up":
-            _cluster_up(say)
+            _cluster_up(say, bare=options.bare)
         elif options.command == "image":
             image.build(say)
         elif options.command == "machine-up":
