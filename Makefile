@@ -76,6 +76,10 @@ test: setup packages ## Everything: check, sanity, build, and the end-to-end run
 molecule: lab-up ## The molecule scenarios against the running lab
 	@$(STAGE) molecule
 
+.PHONY: refusals
+refusals: setup packages ## Bring about every refusal on a control plane of its own (the lab must be down)
+	@$(STAGE) refusals
+
 .PHONY: bench
 bench: setup packages ## Compare speed and requests with the usual ways, on a control plane of its own (the lab must be down)
 	@PYTHONPATH=$(BUILD)/collections KATAGPU_LAB_STATE=$(BUILD)/bench $(BIN)/python -m tests.bench

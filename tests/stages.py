@@ -49,10 +49,12 @@ SANITY = [Stage("sanity", ["tests/sanity/run"])]
 # A BMC on loopback: TLS, accounts, the real Redfish modules.
 REDFISH = [_pytest("redfish", "-n", "auto", "tests/integration/test_bios_settings.py")]
 BUILD = [_pytest("build", "tests/integration/test_build.py")]
+# On a control plane of their own, without nodes that act.
+REFUSALS = [_pytest("refusals", "tests/integration/test_refusals.py")]
 # The lab is booted once: the molecule scenarios look at what the end-to-end run has made.
 END_TO_END = [
     replace(
-        _pytest("end-to-end-23.9", "-v", "tests/integration/test_end_to_end.py", "-k", "not TestRefusals"),
+        _pytest("end-to-end-23.9", "-v", "tests/integration/test_end_to_end.py"),
         environment={"KATAGPU_TEST_RELEASE": "23.9"},
     ),
     replace(_pytest("end-to-end", "-v", "tests/integration/test_end_to_end.py"), environment={"KATAGPU_KEEP_LAB": "1"}),
@@ -70,7 +72,8 @@ SETS = {
     "check": LINT + QUICK,
     "sanity": SANITY,
     "molecule": MOLECULE,
-    "test": LINT + QUICK + SANITY + REDFISH + BUILD + END_TO_END + MOLECULE + CHANGES + LAB_DOWN,
+    "refusals": REFUSALS,
+    "test": LINT + QUICK + SANITY + REDFISH + BUILD + REFUSALS + END_TO_END + MOLECULE + CHANGES + LAB_DOWN,
 }
 
 

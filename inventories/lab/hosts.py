@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,9 @@ def inventory(state: dict[str, Any], folder: Path) -> dict[str, Any]:
             "ansible_ssh_common_args": common,
             # Ansible's default adds compression, which costs an emulated CPU more than it saves on loopback.
             "ansible_ssh_args": "-o ControlMaster=auto -o ControlPersist=300s",
+            # Kept connections of labs with the same addresses must not be taken for one another. A socket below the state
+            # folder could have too long a path.
+            "ansible_control_path_dir": f"~/.ansible/cp-{sha256(str(folder).encode()).hexdigest()[:8]}",
             "ansible_ssh_pipelining": True,
             "ansible_python_interpreter": "/usr/bin/python3",
         }

@@ -120,7 +120,12 @@ def _values(release: Mapping[str, Any], arguments: Mapping[str, Any], modes: Ite
     if not isinstance(release.get("gpu_operator"), Mapping) or "values" not in release["gpu_operator"]:
         return []
     return [
-        *_chart_values.judge(release, arguments["gpu_operator_values"], arguments["gpu_operator_kata_manager"]),
+        *_chart_values.judge(
+            release,
+            arguments["gpu_operator_values"],
+            arguments["gpu_operator_kata_manager"],
+            arguments["default_workload"],
+        ),
         *_chart_values.judge_kata_deploy(release, arguments["kata_deploy_values"], modes),
     ]
 

@@ -19,13 +19,18 @@ from ansible_collections.katagpu.cluster.plugins.plugin_utils._releases import m
 _EVIDENCE = ("gpu_operator_values", "gpu_operator_kata_manager")
 
 
-def judge(release: Mapping[str, Any], values: Any, kata_manager: Any = None) -> list[Finding]:
-    """C(values) and C(kata_manager) are what the inventory sets; the release's own values are right by themselves."""
+def judge(
+    release: Mapping[str, Any], values: Any, kata_manager: Any = None, default_workload: str | None = None
+) -> list[Finding]:
+    """What the inventory sets: chart values, the Kata manager and katagpu_default_workload. The release's own values are
+    right by themselves.
+    """
     wrong = [*_shape("gpu_operator_values", values), *_shape("gpu_operator_kata_manager", kata_manager, deep=False)]
     if wrong:
         return wrong
     given: Mapping[str, Any] = values or {}
     found = [*_kata_manager(release, given, kata_manager or {}), *_mode(release, given), *_switched_off(release, given)]
+    found += _default_workload(release, given, default_workload)
     merged = merge(release["gpu_operator"]["values"], given)
     for path, allowed in (release["gpu_operator"].get("enums") or {}).items():
         value = at(merged, path)
@@ -138,6 +143,24 @@ def _mode(release: Mapping[str, Any], values: Mapping[str, Any]) -> list[Finding
     fact = f"gpu_operator_values.sandboxWorkloads.mode is {mode!r}."
     consequence = "The operator would deploy other operands, and no RuntimeClass of Kata could be scheduled."
     return [_finding(fact, consequence, f"remove it; the release sets {ours}.")]
+
+
+def _default_workload(release: Mapping[str, Any], values: Mapping[str, Any], consent: str | None) -> list[Finding]:
+    """The chart value alone would pass by what is checked for the variable."""
+    path = "sandboxWorkloads.defaultWorkload"
+    value, wanted = at(values, path), consent or "container"
+    if value in (None, wanted) or value not in release["gpu_operator"].get("enums", {}).get(path, [value]):
+        return []
+    return [
+        _finding(
+            f"gpu_operator_values.{path} is {value!r}, and katagpu_default_workload is {wanted if consent else 'not set'}.",
+            "The operator would take every GPU node without a label for one of that kind, which is checked and agreed to by the"
+            " variable only.",
+            f"remove it; set katagpu_default_workload: {value} if you mean it."
+            if value == release["labels"]["workload"]["kata"]
+            else "remove it.",
+        )
+    ]
 
 
 def _switched_off(release: Mapping[str, Any], values: Mapping[str, Any]) -> list[Finding]:

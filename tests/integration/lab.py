@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,13 @@ class PlaybookRun:
         return {host: counts["changed"] for host, counts in self.recap.items()}
 
 
-def playbook(name: str, *arguments: str, inventory: Path | str = INVENTORY, timeout: float = 1500) -> PlaybookRun:
+def playbook(
+    name: str,
+    *arguments: str,
+    inventory: Path | str = INVENTORY,
+    timeout: float = 1500,
+    environment: Mapping[str, str] | None = None,
+) -> PlaybookRun:
     begun = time.monotonic()
     target = name if name.endswith(".yml") else f"katagpu.cluster.{name}"
     command = ["ansible-playbook", target, "-i", str(inventory), *arguments]
@@ -78,6 +85,7 @@ def playbook(name: str, *arguments: str, inventory: Path | str = INVENTORY, time
                 "ANSIBLE_NOCOLOR": "1",
                 "ANSIBLE_INJECT_FACT_VARS": "false",
                 "PATH": f"{STATE / 'bin'}{os.pathsep}{os.environ['PATH']}",
+                **(environment or {}),
             },
             stdout=stream,
             stderr=subprocess.STDOUT,

@@ -12,10 +12,12 @@ import itertools
 import json
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
-from tests.integration import lab
+from tests.integration import lab, snapshot
+from tests.lab import api_nodes
 
 RELEASE = os.environ.get("KATAGPU_TEST_RELEASE", "26.7")
 # What the release is seen by in the cluster: classes, operands of a Kata node, Helm releases with their namespaces.
@@ -49,6 +51,27 @@ EXPECTED: dict[str, dict[str, set[str]]] = {
 MACHINES = os.environ.get("KATAGPU_TEST_MACHINES", "a10 workstation").split()
 GPU = {"a10": ["00:08.0"], "workstation": ["00:08.0", "00:08.1"]}
 NODES = [f"kata-{machine}" for machine in MACHINES]
+# A GPU node and one without, which the inventory of the lab does not name.
+UNNAMED = ("cpu-1", "gpu-1")
+# What is done about gpu-1: the old release goes on with its name in the inventory, the current one with the label that keeps
+# the operator off.
+GPU_1_NAMED = RELEASE == "23.9"
+NAMED = lab.REPOSITORY / "tests" / "integration" / "named_gpu_node.yml"
+REPORT = lab.STATE / "report" / "report.json"
+ACCEPTED = [{"id": "kubernetes_range", "reason": "the lab's Kubernetes"}]
+CONTAINERS = ["container-1", *(["gpu-1"] if GPU_1_NAMED else [])]
+# While the container toolkit restarts containerd the node is not ready, and Kubernetes says so in the status of its pods.
+RESTARTED = (*(f"Pod tenant/web-{name}" for name in CONTAINERS), "Endpoints tenant/web", "EndpointSlice tenant/web-")
+_DISCOVERY = "feature.node.kubernetes.io/"
+# Whose labels come to which node: Node Feature Discovery to all, the operator and its operands to the GPU nodes that it takes.
+_OPERATOR = ("nvidia.com/gpu.", "nvidia.com/mig.")
+LABELS: dict[str, tuple[str, ...]] = {
+    "container-1": (_DISCOVERY, *_OPERATOR),
+    "cpu-1": (_DISCOVERY,),
+    "gpu-1": (_DISCOVERY, *_OPERATOR)
+    if GPU_1_NAMED
+    else (_DISCOVERY, "nvidia.com/gpu.present", "nvidia.com/gpu.deploy.operands"),
+}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -70,7 +93,8 @@ def boots() -> dict[str, str]:
 
 
 def site(*arguments: str) -> lab.PlaybookRun:
-    return lab.playbook("site", "-e", f"katagpu_release={RELEASE}", *arguments)
+    named = ["-i", str(NAMED)] if GPU_1_NAMED else []
+    return lab.playbook("site", "-e", f"katagpu_release={RELEASE}", *named, *arguments)
 
 
 def boot_id(machine: str) -> str:
@@ -78,75 +102,49 @@ def boot_id(machine: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def container_node() -> dict[str, object]:
-    """The container node before anything was done."""
-    return untouchable("container-1")
-
-
-def untouchable(node: str) -> dict[str, object]:
-    """What a Kata runtime that comes to a node would change. The container toolkit restarts containerd too, so that is no sign."""
-    found = lab.kubectl_json("get", "node", node)
-    pods = lab.kubectl_json("get", "pods", "--all-namespaces", "--field-selector", f"spec.nodeName={node}")["items"]
-    installers = {"kata-system", "confidential-containers-system"}
-    handlers = [item["name"] for item in found["status"].get("runtimeHandlers", [])]
-    return {
-        "runtime": found["status"]["nodeInfo"]["containerRuntimeVersion"],
-        "boot": found["status"]["nodeInfo"]["bootID"],
-        "handlers": [name for name in handlers if name.startswith("kata")],
-        "label": found["metadata"]["labels"].get("katacontainers.io/kata-runtime"),
-        "daemons": [
-            pod["metadata"]["name"]
-            for pod in pods
-            if pod["metadata"]["namespace"] in installers
-            and any(owner["kind"] == "DaemonSet" for owner in pod["metadata"].get("ownerReferences", []))
-        ],
-    }
+def foreign() -> snapshot.Objects:
+    """Everything that is in the API before anything was done, with somebody else's work on the nodes that are not ours."""
+    for name in UNNAMED:
+        lab.lab("node-up", name)
+    snapshot.tenant("container-1", *UNNAMED)
+    return snapshot.settled()
 
 
 def report() -> dict[str, object]:
-    data: dict[str, object] = json.loads((lab.STATE / "report" / "report.json").read_text(encoding="utf-8"))
+    data: dict[str, object] = json.loads(REPORT.read_text(encoding="utf-8"))
     return data
 
 
-class TestRefusals:
-    """Bad input ends in one clear message and changes nothing."""
+def in_preflight(*arguments: str) -> dict[str, dict[str, Any]]:
+    """The findings of a run that reads the cluster and no machine, by id."""
+    lab.playbook("preflight", "-e", f"katagpu_release={RELEASE}", "--limit", "localhost,container-1", *arguments)
+    return {item["id"]: item for item in json.loads(REPORT.read_text(encoding="utf-8"))["findings"]}
 
-    @pytest.mark.parametrize(
-        ("arguments", "message"),
-        [
-            (["-e", "katagpu_release=22.9"], "22.9"),
-            (["-e", "katagpu_release=25.10"], "25.10 is recognised, but not installed"),
-            (["-e", "katagpu_reboot_okay=true"], "katagpu_reboot_ok"),
-            (["-e", "gpu_operator_vaules={}"], "gpu_operator_values"),
-            (["-e", "katagpu_vfio_owner=nobody"], "nobody"),
-            (["-e", "katagpu_maintenance_batch=100%"], "katagpu_maintenance_batch"),
-            (["-e", '{"katagpu_accepted_findings": []}'], "kubernetes_range"),
-            (["-e", '{"katagpu_accepted_findings": [{"id": "kubernetes_range"}]}'], "needs an id and a reason"),
-            (["-e", "katagpu_kubeconfig=/nonexistent/kubeconfig"], "/nonexistent/kubeconfig"),
-            (["-e", "katagpu_node_name=not-a-node", "--limit", "kata-a10,localhost"], "not-a-node"),
-            (["-e", "katagpu_default_workload=vm-passthough"], "vm-passthrough"),
-            (["-e", '{"gpu_operator_values": {"kataManager": {"enabled": true}}}'], "installs Kata by kata-deploy"),
-            (
-                ["-e", '{"katagpu_release": "23.9", "gpu_operator_values": {"sandboxWorkloads": {"mode": "kata"}}}'],
-                "has no such key",
-            ),
-            (["-e", "katagpu_release=25.3"], "katagpu_release_consent: '25.3'"),
-            (["-e", '{"kata_deploy_node_selector": {}}'], "containerd of every node would be restarted"),
-            (["--limit", "kata-a10"], "name localhost too"),
-        ],
-        ids=lambda value: " ".join(value) if isinstance(value, list) else None,
-    )
-    def test_is_refused_with_its_message(self, arguments: list[str], message: str) -> None:
-        run = lab.playbook("site", "--check", *arguments)
+
+class TestUnnamedGpuNode:
+    """A GPU node that the inventory does not name, before the first installation, and the three ways out."""
+
+    def test_it_is_refused(self, foreign: snapshot.Objects) -> None:
+        run = lab.playbook("site", "-e", f"katagpu_release={RELEASE}", "--limit", "localhost,container-1")
         assert run.returncode != 0, run.output
-        assert message in run.output
-        assert "Traceback" not in run.output
+        text = " ".join(run.output.split())
+        assert "[foreign_gpu_nodes][block] the GPU nodes gpu-1 are not in the inventory." in text
         assert not any(run.changed.values()), run.recap
+        assert snapshot.changed(snapshot.of_others(foreign), snapshot.objects()) == []
 
-    def test_an_empty_inventory_fails(self, tmp_path: object) -> None:
-        run = lab.playbook("site", inventory="localhost,")
-        assert run.returncode != 0
-        assert "kata_nodes" in run.output
+    def test_a_way_out_is_to_name_it(self) -> None:
+        assert "foreign_gpu_nodes" not in in_preflight("-i", str(NAMED))
+
+    def test_a_way_out_is_to_accept_the_finding(self) -> None:
+        accepted = [{"id": "foreign_gpu_nodes", "reason": "gpu-1 is to be a container node"}, *ACCEPTED]
+        found = in_preflight("-e", json.dumps({"katagpu_accepted_findings": accepted}))["foreign_gpu_nodes"]
+        assert (found["state"], found["reason"]) == ("accepted", "gpu-1 is to be a container node")
+
+    def test_a_way_out_is_the_label_that_keeps_the_operator_off(self) -> None:
+        lab.kubectl("label", "node", "gpu-1", "nvidia.com/gpu.deploy.operands=false")
+        assert "foreign_gpu_nodes" not in in_preflight()
+        if GPU_1_NAMED:
+            lab.kubectl("label", "node", "gpu-1", "nvidia.com/gpu.deploy.operands-")
 
 
 def test_the_machine_is_not_ready_at_first(boots: dict[str, str]) -> None:
@@ -157,7 +155,7 @@ def test_the_machine_is_not_ready_at_first(boots: dict[str, str]) -> None:
         assert "nouveau" in lab.guest(machine, "cut -d' ' -f1 /proc/modules").split()
 
 
-def test_check_mode_shows_a_plan_and_changes_nothing(boots: dict[str, str]) -> None:
+def test_check_mode_shows_a_plan_and_changes_nothing(boots: dict[str, str], foreign: snapshot.Objects) -> None:
     before = {machine: lab.tree(machine) for machine in MACHINES}
     cluster_before = lab.cluster_dump()
     run = site("--check", "--diff")
@@ -171,7 +169,7 @@ def test_check_mode_shows_a_plan_and_changes_nothing(boots: dict[str, str]) -> N
     assert lab.cluster_dump() == cluster_before
 
 
-def test_site_provisions(boots: dict[str, str], container_node: dict[str, object]) -> None:
+def test_site_provisions(boots: dict[str, str], foreign: snapshot.Objects) -> None:
     run = site()
     print(f"site.yml: {run.seconds:.0f} s")
     assert run.returncode == 0, run.output
@@ -185,10 +183,60 @@ def test_every_function_of_the_gpu_is_on_vfio(machine: str) -> None:
     assert listing.count("Kernel driver in use: vfio-pci") == len(GPU[machine]), listing
 
 
-def test_no_kata_runtime_comes_to_the_container_node(container_node: dict[str, object]) -> None:
-    """kata-deploy and the CoCo operator restart containerd wherever their DaemonSets run."""
-    assert (container_node["label"], container_node["daemons"]) == (None, [])
-    assert untouchable("container-1") == container_node
+class TestOthersAreLeftAlone:
+    """After the installation: what was there before, down to the resourceVersion, and the nodes that are not Kata nodes."""
+
+    def test_the_objects_of_others_are_unchanged(self, foreign: snapshot.Objects) -> None:
+        changed = snapshot.changed(snapshot.of_others(foreign), snapshot.objects())
+        assert [key for key in changed if not key.startswith(RESTARTED)] == []
+
+    def test_nothing_is_left_in_namespaces_of_others(self, foreign: snapshot.Objects) -> None:
+        new = {key: item for key, item in snapshot.of_others(snapshot.objects()).items() if key not in foreign}
+        assert [key for key, item in new.items() if item["metadata"].get("namespace")] == []
+
+    def test_pods_of_others_went_on_where_containerd_was_restarted(self, foreign: snapshot.Objects) -> None:
+        after = snapshot.objects()
+        for name in CONTAINERS:
+            before, now = (found[f"Pod tenant/web-{name}"] for found in (foreign, after))
+            assert (now["metadata"]["uid"], now["spec"]) == (before["metadata"]["uid"], before["spec"])
+            assert now["status"]["containerStatuses"] == before["status"]["containerStatuses"]
+
+    @pytest.mark.parametrize("name", ["container-1", *UNNAMED])
+    def test_a_node_has_the_labels_of_its_kind_and_nothing_else(self, name: str, foreign: snapshot.Objects) -> None:
+        before, after = foreign[f"Node /{name}"], snapshot.objects()[f"Node /{name}"]
+        keys = snapshot.differing(before, after, "labels")
+        assert [key for key in sorted(keys) if not key.startswith(LABELS[name])] == []
+        named = name in CONTAINERS
+        assert snapshot.differing(before, after, "annotations") == ({"katagpu.io/owned-labels"} if named else set())
+        assert after["spec"] == before["spec"]
+        assert after["status"]["nodeInfo"] == before["status"]["nodeInfo"]
+
+    @pytest.mark.parametrize("name", ["container-1", *UNNAMED])
+    def test_this_collection_wrote_its_label_on_named_nodes_only(self, name: str, foreign: snapshot.Objects) -> None:
+        node = snapshot.objects()[f"Node /{name}"]
+        fields = snapshot.writers(node).get(snapshot.OUR_MANAGER)
+        if name not in CONTAINERS:
+            assert fields is None
+            return
+        assert fields is not None
+        written = fields["f:metadata"]
+        assert set(fields) == {"f:metadata"} and set(written) == {"f:labels", "f:annotations"}
+        assert [key for key in written["f:labels"] if key != "."] == ["f:nvidia.com/gpu.workload.config"]
+        assert [key for key in written["f:annotations"] if key != "."] == ["f:katagpu.io/owned-labels"]
+
+    @pytest.mark.parametrize("name", ["container-1", *UNNAMED])
+    def test_nothing_of_kata_restarts_containerd(self, name: str) -> None:
+        """On container nodes the container toolkit of the GPU Operator does, as everywhere that operator is; nobody else."""
+        by = {reason.rpartition("/")[2].rpartition("-")[0] for reason in api_nodes.runtime_restarts(name)}
+        assert by == ({"nvidia-container-toolkit-daemonset"} if name in CONTAINERS else set())
+        pods = lab.kubectl_json("get", "pods", "--all-namespaces", "--field-selector", f"spec.nodeName={name}")["items"]
+        spaces = {pod["metadata"]["namespace"] for pod in pods}
+        assert spaces == {"tenant", "gpu-operator"}
+        if name not in CONTAINERS:
+            names = [pod["metadata"]["name"] for pod in pods if pod["metadata"]["namespace"] == "gpu-operator"]
+            assert [one for one in names if "node-feature-discovery-worker" not in one] == []
+        handlers = lab.kubectl_json("get", "node", name)["status"].get("runtimeHandlers", [])
+        assert [item["name"] for item in handlers if item["name"].startswith("kata")] == []
 
 
 @pytest.mark.skipif(RELEASE == "23.9", reason="this release needs nothing of the kubelet")
@@ -235,6 +283,8 @@ def test_only_named_nodes_are_labelled_and_nobody_is_cordoned() -> None:
     assert {name: node["metadata"]["labels"].get(workload) for name, node in nodes.items()} == {
         **{name: "vm-passthrough" for name in NODES},
         "container-1": "container",
+        "cpu-1": None,
+        "gpu-1": "container" if GPU_1_NAMED else None,
     }
     assert [name for name, node in nodes.items() if node["spec"].get("unschedulable")] == []
 
@@ -273,12 +323,19 @@ def test_the_report_says_that_the_workload_passed() -> None:
 def test_a_second_run_changes_nothing_and_reboots_nothing() -> None:
     before = {machine: boot_id(machine) for machine in MACHINES}
     revision = lab.lab("helm", "list", "-A", "-o", "json")
+    everything = snapshot.objects()
     run = site()
     print(f"second site.yml: {run.seconds:.0f} s")
     assert run.returncode == 0, run.output
     assert not any(run.changed.values()), run.recap
     assert {machine: boot_id(machine) for machine in MACHINES} == before
     assert lab.lab("helm", "list", "-A", "-o", "json") == revision
+    after = snapshot.objects()
+    nodes = {key: item for key, item in everything.items() if key.startswith("Node ")}
+    assert [key for key in snapshot.changed(everything, after) if key not in nodes] == []
+    assert {key: snapshot.writers(after[key], snapshot.AGENT) for key in nodes} == {
+        key: snapshot.writers(item, snapshot.AGENT) for key, item in nodes.items()
+    }
 
 
 def test_check_mode_on_a_converged_cluster_is_quiet() -> None:

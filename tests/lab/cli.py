@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from tests.lab import parts, paths, processes, state
+from tests.lab import api_nodes, parts, paths, processes, state
 from tests.lab.errors import LabError
 from tests.lab.machines import image, lifecycle, profiles
 
@@ -75,7 +75,7 @@ def _cluster_up(progress: Progress, *, bare: bool = False) -> None:
     wanted = (
         ("control plane", "cluster_up"),
         ("stand-ins", "standins_up"),
-        ("nodes", "container_node_up"),
+        ("API-only nodes", "container_node_up"),
     )
     for part, function in wanted[:1] if bare else wanted:
         step = parts.call(part, function)
@@ -120,9 +120,9 @@ def down() -> None:
     end_standins = parts.call("stand-ins", "standins_down")
     if end_standins is not None and end_standins():
         say("stand-ins | ended")
-    end_container_node = parts.call("nodes", "container_node_down")
-    if end_container_node is not None:
-        end_container_node(say)
+    end_api_nodes = parts.call("API-only nodes", "api_nodes_down")
+    if end_api_nodes is not None:
+        end_api_nodes(say)
     for name in sorted(profiles.PROFILES):
         if lifecycle.machine_down(name):
             say(f"machine {name} | ended, its disk removed")
@@ -209,6 +209,8 @@ def _parser() -> argparse.ArgumentParser:
     cluster.add_argument("--bare", action="store_true", help="the control plane alone, without any node")
     commands.add_parser("image", help="build the guests' base disk")
     commands.add_parser("prerequisites", help="which Debian packages are missing")
+    node_up = commands.add_parser("node-up", help="an API-only node beside the container node")
+    node_up.add_argument("name")
     one_up = commands.add_parser("machine-up", help="one machine")
     one_up.add_argument("name")
     one_up.add_argument("--fresh", action="store_true", help="from an untouched disk")
@@ -250,6 +252,8 @@ def _dispatch(options: argparse.Namespace) -> int:
             down()
         elif options.command == "cluster-up":
             _cluster_up(say, bare=options.bare)
+        elif options.command == "node-up":
+            api_nodes.api_node_up(options.name, say)
         elif options.command == "image":
             image.build(say)
         elif options.command == "machine-up":

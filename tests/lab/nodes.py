@@ -1,7 +1,7 @@
 # Copyright (c) 2026, katagpu contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Puts the node agent where the nodes are: into a guest over SSH, or beside the host for the API-only node."""
+"""Puts the node agent into a guest over SSH, and waits for its Node."""
 
 from __future__ import annotations
 
@@ -9,27 +9,20 @@ import hashlib
 import io
 import json
 import os
-import shutil
 import subprocess
-import sys
 import tarfile
 import time
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.lab import paths, processes
-from tests.lab.controlplane import access, binaries, pki, server
+from tests.lab.controlplane import access, binaries, server
 from tests.lab.errors import LabError
 from tests.lab.node.api import ApiError
-from tests.unit import machines as trees
 
 Progress = Callable[[str], None]
 
 AGENT = Path(__file__).resolve().parent / "node"
-CONTAINER_NODE = "container-1"
-CONTAINER_ADDRESS = "127.0.0.21"
 GUEST_API = f"https://10.0.2.2:{server.API_PORT}"
 READY_SECONDS = 180.0
 CONTAINERD = "2.2.1"
@@ -74,31 +67,6 @@ else
   echo {digest} >/etc/katalab/digest && echo pushed
 fi
 """
-
-# A server with one A10 whose driver the GPU Operator would bring in a container: nothing is bound to the GPU.
-CONTAINER_TREE: dict[str, Any] = {
-    "pci": [
-        {"address": "0000:00:01.0", "class": "060400", "vendor": "8086", "device": "2030", "driver": "pcieport"},
-        {
-            "address": "0000:65:00.0",
-            "class": "030200",
-            "vendor": "10de",
-            "device": "2236",
-            "subsystem": "10de:1482",
-            "revision": "a1",
-            "parent": "0000:00:01.0",
-            "numa_node": 0,
-        },
-    ],
-    "files": {
-        "/etc/os-release": 'PRETTY_NAME="Debian GNU/Linux 13 (trixie)"\nNAME="Debian GNU/Linux"\nVERSION_ID="13"\n'
-        "VERSION_CODENAME=trixie\nID=debian\n",
-        "/etc/hostname": f"{CONTAINER_NODE}\n",
-        "/proc/sys/kernel/osrelease": "6.12.48+deb13-amd64\n",
-        "/proc/cmdline": "BOOT_IMAGE=/boot/vmlinuz-6.12.48+deb13-amd64 root=/dev/vda1 ro quiet\n",
-    },
-    "dirs": ["/sys/kernel/iommu_groups", "/run", "/var/lib", "/var/log"],
-}
 
 
 def agent_files() -> dict[str, bytes]:
@@ -219,65 +187,3 @@ def wait_ready(node: str, progress: Progress, before: str = "", seconds: float =
             said = waited
             progress(f"node {node} | waiting for Ready ... {waited:.0f} s")
         time.sleep(0.25)
-
-
-def _container_directory() -> Path:
-    return Path(paths.NODES) / CONTAINER_NODE
-
-
-def _boot(root: Path) -> None:
-    """What a boot changes: a new boot id, an empty /run."""
-    shutil.rmtree(root / "run", ignore_errors=True)
-    (root / "run").mkdir(parents=True)
-    identity = root / "proc/sys/kernel/random/boot_id"
-    identity.parent.mkdir(parents=True, exist_ok=True)
-    identity.write_text(f"{uuid.uuid4()}\n", encoding="utf-8")
-
-
-def container_node_up(progress: Progress) -> None:
-    """Starts the API-only node: an agent on this host over a small file tree."""
-    directory = _container_directory()
-    root = directory / "root"
-    if not (root / "etc/machine-id").is_file():
-        trees.build(CONTAINER_TREE, root)
-        _boot(root)
-        (root / "etc/machine-id").write_text(f"{uuid.uuid4().hex}\n", encoding="utf-8")
-    files = {**agent_files(), **credentials(CONTAINER_NODE, CONTAINER_ADDRESS)}
-    config = agent_config(
-        CONTAINER_NODE,
-        CONTAINER_ADDRESS,
-        str(directory),
-        api=server.API,
-        root=str(root),
-        bind=CONTAINER_ADDRESS,
-        simulated=True,
-    )
-    files["agent.json"] = json.dumps(config, indent=1).encode()
-    name, digest = f"node-{CONTAINER_NODE}", digest_of(files)
-    record = processes.find(name)
-    if record is not None and record.get("digest") != digest:
-        processes.stop(name)
-        record = None
-    before = ""
-    if record is None:
-        before = renewal(CONTAINER_NODE)
-        for file_name in ("agent.json", *credentials(CONTAINER_NODE, CONTAINER_ADDRESS)):
-            pki.write_private(directory / file_name, files[file_name])
-        command = [sys.executable, "-m", "tests.lab.node", "--agent-config", str(directory / "agent.json")]
-        processes.start(name, command, digest=digest)
-    wait_ready(CONTAINER_NODE, progress, before)
-    progress(f"node {CONTAINER_NODE} | Ready (API only, no machine behind it)")
-
-
-def container_node_reboot(progress: Progress) -> None:
-    """What a reboot looks like from the API: the agent stops, comes back with another boot id and an empty /run."""
-    processes.stop(f"node-{CONTAINER_NODE}")
-    _boot(_container_directory() / "root")
-    container_node_up(progress)
-
-
-def container_node_down(progress: Progress = lambda text: None) -> None:
-    """Ends the agent and removes its tree."""
-    if processes.stop(f"node-{CONTAINER_NODE}"):
-        progress(f"node {CONTAINER_NODE} | ended")
-    shutil.rmtree(_container_directory(), ignore_errors=True)

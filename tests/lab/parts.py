@@ -13,6 +13,7 @@ PARTS = {
     "control plane": "tests.lab.controlplane.server",
     "stand-ins": "tests.lab.standins",
     "nodes": "tests.lab.nodes",
+    "API-only nodes": "tests.lab.api_nodes",
 }
 
 

@@ -111,6 +111,7 @@ class Scene(contextlib.ExitStack):
             "machineID": machine_id or before["nodeInfo"]["machineID"],
             "containerRuntimeVersion": runtime,
             "architecture": architecture,
+            "kubeletVersion": "v1.35.1",
             "operatingSystem": "linux",
         }
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
@@ -163,7 +164,10 @@ class Scene(contextlib.ExitStack):
 
     def gpu_pod(self, node: str, resource: str = "nvidia.com/pgpu", name: str = "training-0") -> None:
         limits = {"limits": {resource: "1"}}
-        spec = {"nodeName": node, "containers": [{"name": "main", "image": "registry.invalid/cuda", "resources": limits}]}
+        spec = {
+            "nodeName": node,
+            "containers": [{"name": "main", "image": "registry.invalid/cuda", "resources": limits}],
+        }
         meta = {"name": name, "namespace": "default"}
         self.create({"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec})
 

@@ -42,6 +42,7 @@ class Case:
     variables: Mapping[str, Any] = field(default_factory=dict)
     playbook: str = "preflight"
     arguments: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
     blocks: frozenset[tuple[str, str]] = frozenset()
     others: frozenset[tuple[str, str, str]] = frozenset()
     says: tuple[str, ...] = ()
@@ -91,9 +92,11 @@ class Outcome:
 
 def runs(cases: Iterable[Case]) -> list[tuple[Case, ...]]:
     """Those that may stand together in one run, the others alone."""
-    alone = [(case,) for case in cases if not case.together]
-    together = tuple(case for case in cases if case.together)
-    return [*alone, together] if together else alone
+    together: dict[tuple[str, tuple[str, ...]], list[Case]] = {}
+    for case in cases:
+        if case.together:
+            together.setdefault((case.playbook, case.arguments), []).append(case)
+    return [*((case,) for case in cases if not case.together), *(tuple(group) for group in together.values())]
 
 
 def produce(cases: tuple[Case, ...], scene: Scene, folder: Path) -> Outcome:
@@ -104,10 +107,13 @@ def produce(cases: tuple[Case, ...], scene: Scene, folder: Path) -> Outcome:
     file = folder / "hosts.yml"
     file.write_text(yaml.safe_dump(hosts), encoding="utf-8")
     arguments = list(first.arguments) or ["--limit", "localhost,container-1"]
-    run = lab.playbook(first.playbook, "-e", json.dumps(first.variables), *arguments, inventory=file)
+    variables = ("-e", json.dumps(first.variables))
+    run = lab.playbook(first.playbook, *variables, *arguments, inventory=file, environment=first.environment)
     if first.text:
-        return Outcome(run, {("", ""): [first.text]} if first.text in " ".join(run.output.split()) else {}, set(), set())
-    if first.playbook == "preflight":
+        return Outcome(
+            run, {("", ""): [first.text]} if first.text in " ".join(run.output.split()) else {}, set(), set()
+        )
+    if first.playbook == "preflight" or first.playbook.endswith("hosts_of_files.yml"):
         return _reported(run, folder / "report" / "report.json")
     return _printed(run)
 
@@ -140,6 +146,6 @@ def messages_of(case: Case, outcome: Outcome) -> list[str]:
     return [text for key, texts in sorted(outcome.messages.items()) if key in wanted for text in texts]
 
 
-def record(case: Case, messages: list[str]) -> None:
+def record(key: str, messages: list[str]) -> None:
     OUTPUT.mkdir(parents=True, exist_ok=True)
-    (OUTPUT / f"{case.key}.json").write_text(json.dumps(messages, indent=1), encoding="utf-8")
+    (OUTPUT / f"{key}.json").write_text(json.dumps(messages, indent=1), encoding="utf-8")

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Any
 
 from tests.integration.refusals.case import Case, Inventory, blocks
@@ -27,7 +29,9 @@ def _case(key: str, title: str, given: str, ids: str, *says: str, **variables: A
 
 
 CASES = (
-    _case("release_unknown", "Unknown release", "``katagpu_release: '22.9'``", "release", "22.9", katagpu_release="22.9"),
+    _case(
+        "release_unknown", "Unknown release", "``katagpu_release: '22.9'``", "release", "22.9", katagpu_release="22.9"
+    ),
     _case(
         "release_recognised",
         "Release that is only recognised",
@@ -71,6 +75,14 @@ CASES = (
         "'vm-passthough'",
         "container, vm-passthrough, vm-vgpu",
         gpu_operator_values={"sandboxWorkloads": {"defaultWorkload": "vm-passthough"}},
+    ),
+    _case(
+        "default_by_value",
+        "Every node a VM node by a chart value, without consent",
+        "``gpu_operator_values: {sandboxWorkloads: {defaultWorkload: vm-passthrough}}``",
+        "chart_values",
+        "katagpu_default_workload is not set",
+        gpu_operator_values={"sandboxWorkloads": {"defaultWorkload": "vm-passthrough"}},
     ),
     _case(
         "operand_off",
@@ -157,9 +169,20 @@ CASES = (
         says=("kata_nodes",),
     ),
     Case(
+        "missing_tool",
+        "Missing tools",
+        "release 23.9, and a ``PATH`` without Helm, kubectl and git",
+        variables={"katagpu_release": "23.9"},
+        playbook="site",
+        arguments=("--check",),
+        environment={"PATH": str(Path(sys.executable).parent)},
+        blocks=blocks("missing_tool"),
+        says=("helm is not installed on the controller", "kubectl or kustomize"),
+    ),
+    Case(
         "limit",
         "Limited to hosts without the controller",
-        "``--limit container-1,kata-1``",
+        "``--limit kata-1``",
         playbook="site",
         arguments=("--check", "--limit", "kata-1"),
         text="The play on localhost did not run, so nothing was checked and nothing was changed. With --limit, name localhost"

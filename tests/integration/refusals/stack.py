@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tests.integration.refusals.case import KATA, Case, Inventory, blocks
-from tests.integration.refusals.cluster import WORKLOAD
+from tests.integration.refusals.nodes import WORKLOAD
 from tests.lab.scene import CHARTS, Scene
 
 from ansible_collections.katagpu.cluster.plugins.plugin_utils import _releases  # isort: skip
@@ -91,7 +91,10 @@ CASES = (
         "``helm install --wait`` that was killed while it waited",
         _pending,
         blocks=blocks("F16"),
-        says=("gpu-operator/gpu-operator is pending-install (revision 1)", "helm uninstall gpu-operator -n gpu-operator"),
+        says=(
+            "gpu-operator/gpu-operator is pending-install (revision 1)",
+            "helm uninstall gpu-operator -n gpu-operator",
+        ),
     ),
     Case(
         "foreign_name",

@@ -38,7 +38,7 @@ class Agent:
         self.run_dir.mkdir(parents=True, exist_ok=True)
         self.store = Store(self.state_dir)
         token = Path(config.token_file).read_text(encoding="utf-8").strip()
-        self.api = Api(config.api, config.ca_file, token)
+        self.api = Api(config.api, config.ca_file, token, name="lab-node-agent")
         self.facts = read_facts(self.root)
         self.devices = DeviceTable(self.store.load("devices"))
         runtime = self.store.load("runtime")
@@ -70,7 +70,10 @@ class Agent:
             self.config, self.facts, self.runtime_version, set(self.runtime_handlers), self.devices.counts(), down
         )
 
-    def restart_runtime(self, version: str | None, seconds: float) -> None:
+    def restart_runtime(self, version: str | None, seconds: float, reason: str) -> None:
+        """Who has restarted containerd is kept, so that a test can say that nobody else did."""
+        with (self.state_dir / "runtime-restarts").open("a", encoding="utf-8") as record:
+            record.write(f"{lifecycle.stamp(time.time())} {reason}\n")
         self.runtime_down_until = time.time() + seconds
         self.runtime_version = version or self.runtime_version
         self.heartbeat.changed()

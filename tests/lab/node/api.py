@@ -30,7 +30,10 @@ class ApiError(Exception):
 
 
 class Api:
-    """Requests with a bearer token or with a client certificate. Connection troubles are raised as OSError."""
+    """Requests with a bearer token or with a client certificate. Connection troubles are raised as OSError.
+
+    The API server notes C(name) beside the fields of objects that are written (managedFields).
+    """
 
     def __init__(
         self,
@@ -38,13 +41,14 @@ class Api:
         ca_file: str | Path,
         token: str = "",
         certificate: tuple[str | Path, str | Path] | None = None,
+        name: str = "katagpu-lab",
     ) -> None:
         parts = urllib.parse.urlsplit(server)
         self._host, self._port = parts.hostname or "", parts.port or 443
         self._context = ssl.create_default_context(cafile=str(ca_file))
         if certificate:
             self._context.load_cert_chain(str(certificate[0]), str(certificate[1]))
-        self._headers = {"Accept": "application/json", "User-Agent": "katagpu-lab"}
+        self._headers = {"Accept": "application/json", "User-Agent": name}
         if token:
             self._headers["Authorization"] = f"Bearer {token}"
         self._local = threading.local()

@@ -54,7 +54,8 @@ class RunContext:
         return list(self._agent.devices.held.get(self._uid, {}).get(resource, []))
 
     def restart_runtime(self, version: str | None = None, seconds: float = 6.0) -> None:
-        self._agent.restart_runtime(version, seconds)
+        meta = self.pod["metadata"]
+        self._agent.restart_runtime(version, seconds, f"{meta['namespace']}/{meta['name']} {self.container['name']}")
 
     def node_object(self) -> Json:
         return self.api.get(f"/api/v1/nodes/{self.node}")

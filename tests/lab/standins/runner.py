@@ -128,7 +128,7 @@ def one_pass(cluster: Cluster, log: Log) -> None:
 def client() -> Cluster:
     """With the rights of the upstream controllers, no more."""
     token = server.token_path(access.STANDIN).read_text(encoding="utf-8").strip()
-    return Cluster(Api(server.API, server.ca_file(), token=token))
+    return Cluster(Api(server.API, server.ca_file(), token=token, name=access.STANDIN))
 
 
 def run() -> int:

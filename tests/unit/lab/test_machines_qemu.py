@@ -186,6 +186,21 @@ def test_inventory(inventory_script: ModuleType, tmp_path: Path) -> None:
     assert result["_meta"]["hostvars"]["kata-a10"]["ansible_port"] == 2222
 
 
+def test_kept_connections_belong_to_one_lab(inventory_script: ModuleType, tmp_path: Path) -> None:
+    """Two labs, each in a network namespace of its own, have the same addresses and the same home folder."""
+    alive = {"node": "kata-a10", "address": "127.0.0.11", "ssh_port": 2222, "pid": os.getpid()}
+    alive["start_time"] = processes.start_time(os.getpid())
+
+    def sockets(folder: Path) -> str:
+        found = inventory_script.inventory({"machines": {"a10": alive}}, folder)["_meta"]["hostvars"]["kata-a10"]
+        return str(found["ansible_control_path_dir"])
+
+    assert sockets(tmp_path / "one") != sockets(tmp_path / "two")
+    assert sockets(tmp_path / "one") == sockets(tmp_path / "one")
+    # A Unix socket has 107 characters, of which ssh and the name take some thirty.
+    assert len(sockets(tmp_path / ("long" * 60))) < 60
+
+
 def test_inventory_without_machines_is_an_error(
     inventory_script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

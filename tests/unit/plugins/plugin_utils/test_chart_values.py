@@ -54,6 +54,23 @@ def test_what_cannot_work_is_refused(release: dict[str, Any], values: Any, kata_
     assert any(part in message for message in messages), messages
 
 
+@pytest.mark.parametrize("release", [CURRENT, LEGACY], ids=["26.7", "23.9"])
+def test_the_default_workload_needs_its_variable(release: dict[str, Any]) -> None:
+    def judged(value: str, variable: str | None = None) -> list[str]:
+        values = {"sandboxWorkloads": {"defaultWorkload": value}}
+        return [finding.message() for finding in _chart_values.judge(release, values, None, variable)]
+
+    (message,) = judged("vm-passthrough")
+    assert "katagpu_default_workload is not set" in message
+    assert "set katagpu_default_workload: vm-passthrough if you mean it" in message
+    assert judged("vm-passthrough", "vm-passthrough") == []
+    assert judged("container") == []
+    (contradiction,) = judged("container", "vm-passthrough")
+    assert "katagpu_default_workload is vm-passthrough" in contradiction
+    (other,) = judged("vm-vgpu")
+    assert "vm-vgpu if you mean it" not in other
+
+
 def test_a_kata_manager_that_is_switched_off_is_no_wish() -> None:
     assert _chart_values.judge(CURRENT, {}, {"enabled": False}) == []
     assert _chart_values.judge(LEGACY, {"kataManager": {"enabled": True}}, {"artifacts_dir": "/opt/x"}) == []
