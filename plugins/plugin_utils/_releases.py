@@ -113,6 +113,8 @@ _INSTALLABLE: dict[str, Any] = {
         "at_stop": ("unbind", "nothing"),
         "modules": [str],
         "blacklist": [str],
+        # Where the CC manager goes by device id, and ends on any other GPU; not where the release writes its mode by label.
+        "cc_devices?": [str],
     },
     "guest": {"overhead_mib": int},
     "resource": {

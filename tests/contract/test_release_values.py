@@ -225,3 +225,10 @@ def test_what_the_operator_calls_ready_and_what_it_leaves_behind(name: str) -> N
     assert set(release["gpu_operator"]["crds"]) <= set(facts.find(source, "crd.files", release["gpu_operator"]["crds"]))
     label, workload = facts.value(source, "nodes.workload-label"), release["labels"]["workload"]
     assert (workload["key"], workload["allowed"]) == (label["key"], label["values"])
+
+
+def test_the_gpus_with_confidential_computing_are_those_of_the_chart() -> None:
+    rows = product.load(product.REPOSITORY / "tests" / "facts" / "k8s_cc_manager_v0_4_3.yml")["rows"]
+    (devices,) = [row["value"] for row in rows if row["id"] == "capable.devices"]
+    for name in ("23.9", "25.3"):
+        assert _releases.lookup(name)["vfio"]["cc_devices"] == devices

@@ -131,7 +131,7 @@ def test_every_host_input_reaches_the_planner() -> None:
     inputs |= set(product.defaults("kubelet")) - {"kubelet_kubeadm_config_map"}
     arrived = {text.split("|")[0].split("{{")[1].strip() for text in mapping.values()}
     assert inputs <= arrived, f"does not reach the planner: {sorted(inputs - arrived)}"
-    assert arrived - inputs == {"gpu_operator_kata_manager.artifacts_dir"}
+    assert arrived - inputs == {"gpu_operator_kata_manager.artifacts_dir", "gpu_operator_values.ccManager"}
 
 
 def test_every_part_of_the_iommu_plan_is_applied() -> None:

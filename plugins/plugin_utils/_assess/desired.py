@@ -41,6 +41,8 @@ class Desired:
     artifacts_dir: str = ""
     kubelet_config: Mapping[str, Any] = field(default_factory=dict)
     confidential: str = _confidential.NONE
+    # The block ccManager of the chart values that the inventory sets.
+    cc_manager: Mapping[str, Any] = field(default_factory=dict)
 
 
 def parse(given: Mapping[str, Any] | None, release: Mapping[str, Any]) -> Desired:

@@ -11,6 +11,7 @@ from typing import Any
 from ansible_collections.katagpu.cluster.plugins.module_utils._errors import KatagpuError
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess import (
     bios,
+    cc_gpus,
     confidential,
     iommu,
     kubelet,
@@ -31,6 +32,7 @@ PHASES: Mapping[str, Callable[[HostView], Answer]] = {
     "host_firmware": bios.assess,
     "host_iommu": iommu.assess,
     "host_vfio": vfio.assess,
+    "cc_gpus": cc_gpus.assess,
     "kubelet": kubelet.assess,
     "containerd": node.assess_containerd,
 }

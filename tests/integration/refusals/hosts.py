@@ -9,13 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.integration.refusals.case import Case, Inventory, blocks
+from tests.integration.refusals.case import KATA, Case, Inventory, blocks
 from tests.lab.scene import Scene
 from tests.unit import machines
 from tests.unit.assess_host import audio, bmc_display, gpu, machine
 from tests.unit.host_stages import ready
 
 PLAYBOOK = str(Path(__file__).with_name("hosts_of_files.yml"))
+LIMIT = ("--limit", "localhost,container-1,kata_nodes,!kata-1,!kata-2")
 GPU, SECOND = "0000:65:00.0", "0000:66:00.0"
 DISK = {
     "address": "0000:67:00.0",
@@ -47,6 +48,13 @@ def _info(scene: Scene, name: str, boot: str) -> dict[str, Any]:
     return {**scene.api.get(f"/api/v1/nodes/{name}")["status"]["nodeInfo"], "bootID": boot}
 
 
+def _no_cc(scene: Scene, inventory: Inventory) -> None:
+    for name in KATA:
+        scene.changed_status(name, runtime="containerd://1.7.24")
+    _host("kata-nocc", 69, ready(gpu(group="12", driver="vfio-pci")))(scene, inventory)
+    scene.status("kata-nocc", runtime="containerd://1.7.24")
+
+
 def _case(
     key: str,
     title: str,
@@ -64,7 +72,7 @@ def _case(
         given,
         _host(node, number, description, **more),
         playbook=PLAYBOOK,
-        arguments=("--limit", "localhost,container-1,kata_nodes,!kata-1,!kata-2"),
+        arguments=LIMIT,
         blocks=blocks(f"{ids}@{node}"),
         says=says,
         together=True,
@@ -155,5 +163,16 @@ CASES = (
         68,
         ready(gpu(group="12", driver=None, boot_vga=1, **{"class": "030000"}), audio(group="12")),
         GPU,
+    ),
+    Case(
+        "cc_gpus",
+        "Confidential computing on GPUs that cannot",
+        "release 23.9, ``gpu_operator_values: {ccManager: {enabled: true, defaultMode: 'on'}}``, and an A10",
+        _no_cc,
+        {"katagpu_release": "23.9", "gpu_operator_values": {"ccManager": {"enabled": True, "defaultMode": "on"}}},
+        PLAYBOOK,
+        LIMIT,
+        blocks=blocks("cc_gpus@kata-nocc"),
+        says=("ccManager.defaultMode: on", f"{GPU} (10de:2236)"),
     ),
 )
