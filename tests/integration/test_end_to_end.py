@@ -17,61 +17,22 @@ from typing import Any
 import pytest
 
 from tests.integration import lab, snapshot
+from tests.integration.expected import (
+    ACCEPTED,
+    CONTAINERS,
+    EXPECTED,
+    GPU,
+    GPU_1_NAMED,
+    LABELS,
+    MACHINES,
+    NAMED,
+    NODES,
+    RELEASE,
+    REPORT,
+    RESTARTED,
+    UNNAMED,
+)
 from tests.lab import api_nodes
-
-RELEASE = os.environ.get("KATAGPU_TEST_RELEASE", "26.7")
-# What the release is seen by in the cluster: classes, operands of a Kata node, Helm releases with their namespaces.
-EXPECTED: dict[str, dict[str, set[str]]] = {
-    "26.7": {
-        "classes": {"kata-qemu-nvidia-gpu", "nvidia"},
-        "operands": {
-            "nvidia-vfio-manager",
-            "nvidia-cc-manager",
-            "nvidia-sandbox-validator",
-            "nvidia-kata-sandbox-device-plugin-daemonset",
-        },
-        "helm": {"gpu-operator/gpu-operator", "kata-system/kata-deploy"},
-        "resources": {"nvidia.com/pgpu"},
-    },
-    "23.9": {
-        "classes": {
-            *("kata", "kata-clh", "kata-clh-tdx", "kata-qemu", "kata-qemu-tdx", "kata-qemu-sev", "kata-qemu-snp"),
-            *("kata-qemu-nvidia-gpu", "kata-qemu-nvidia-gpu-snp", "nvidia"),
-        },
-        "operands": {
-            "nvidia-kata-manager",
-            "nvidia-vfio-manager",
-            "nvidia-sandbox-device-plugin-daemonset",
-            "nvidia-sandbox-validator",
-        },
-        "helm": {"gpu-operator/gpu-operator"},
-        "resources": {"nvidia.com/GA102GL_A10", "nvidia.com/GA102GL_RTX_A6000"},
-    },
-}
-MACHINES = os.environ.get("KATAGPU_TEST_MACHINES", "a10 workstation").split()
-GPU = {"a10": ["00:08.0"], "workstation": ["00:08.0", "00:08.1"]}
-NODES = [f"kata-{machine}" for machine in MACHINES]
-# A GPU node and one without, which the inventory of the lab does not name.
-UNNAMED = ("cpu-1", "gpu-1")
-# What is done about gpu-1: the old release goes on with its name in the inventory, the current one with the label that keeps
-# the operator off.
-GPU_1_NAMED = RELEASE == "23.9"
-NAMED = lab.REPOSITORY / "tests" / "integration" / "named_gpu_node.yml"
-REPORT = lab.STATE / "report" / "report.json"
-ACCEPTED = [{"id": "kubernetes_range", "reason": "the lab's Kubernetes"}]
-CONTAINERS = ["container-1", *(["gpu-1"] if GPU_1_NAMED else [])]
-# While the container toolkit restarts containerd the node is not ready, and Kubernetes says so in the status of its pods.
-RESTARTED = (*(f"Pod tenant/web-{name}" for name in CONTAINERS), "Endpoints tenant/web", "EndpointSlice tenant/web-")
-_DISCOVERY = "feature.node.kubernetes.io/"
-# Whose labels come to which node: Node Feature Discovery to all, the operator and its operands to the GPU nodes that it takes.
-_OPERATOR = ("nvidia.com/gpu.", "nvidia.com/mig.")
-LABELS: dict[str, tuple[str, ...]] = {
-    "container-1": (_DISCOVERY, *_OPERATOR),
-    "cpu-1": (_DISCOVERY,),
-    "gpu-1": (_DISCOVERY, *_OPERATOR)
-    if GPU_1_NAMED
-    else (_DISCOVERY, "nvidia.com/gpu.present", "nvidia.com/gpu.deploy.operands"),
-}
 
 
 @pytest.fixture(scope="module", autouse=True)
