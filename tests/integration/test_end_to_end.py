@@ -188,8 +188,8 @@ class TestOthersAreLeftAlone:
     @pytest.mark.parametrize("name", ["container-1", *UNNAMED])
     def test_nothing_of_kata_restarts_containerd(self, name: str) -> None:
         """On container nodes the container toolkit of the GPU Operator does, as everywhere that operator is; nobody else."""
-        by = {reason.rpartition("/")[2].rpartition("-")[0] for reason in api_nodes.runtime_restarts(name)}
-        assert by == ({"nvidia-container-toolkit-daemonset"} if name in CONTAINERS else set())
+        by = {pod.rpartition("-")[0] for pod in api_nodes.runtime_restarts(name)}
+        assert by == ({"gpu-operator/nvidia-container-toolkit-daemonset"} if name in CONTAINERS else set())
         pods = lab.kubectl_json("get", "pods", "--all-namespaces", "--field-selector", f"spec.nodeName={name}")["items"]
         spaces = {pod["metadata"]["namespace"] for pod in pods}
         assert spaces == {"tenant", "gpu-operator"}

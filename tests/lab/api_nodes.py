@@ -134,8 +134,8 @@ def api_nodes_down(progress: Progress = lambda text: None) -> None:
 
 
 def runtime_restarts(name: str) -> list[str]:
-    """Who has restarted containerd on an API-only node, as its agent noted it: namespace/pod and container."""
+    """By which pods (namespace/name) containerd of an API-only node was restarted, as its agent noted it."""
     record = directory_of(name) / "root/var/lib/katalab/runtime-restarts"
     if not record.is_file():
         return []
-    return [line.partition(" ")[2] for line in record.read_text(encoding="utf-8").splitlines()]
+    return [line.split()[1] for line in record.read_text(encoding="utf-8").splitlines()]
