@@ -59,8 +59,7 @@ def _memory(view: HostView, answer: Answer) -> None:
                     f"GPU {gpu.address} has no address for its memory range {region['index']} of {_size(region['size'])}.",
                     consequence="The GPU works neither here nor in a virtual machine.",
                     fix="enable Above 4G Decoding (katagpu_firmware: apply does it where the BIOS is known), or enlarge the space for"
-                    " devices (MMIO high size), in the firmware"
-                    + _smaller(gpu, region),
+                    " devices (MMIO high size), in the firmware" + _smaller(gpu, region),
                     evidence=(f"/sys/bus/pci/devices/{gpu.address}/resource",),
                     device=gpu.address,
                     acceptable=True,

@@ -93,6 +93,15 @@ CASES = (
         gpu_operator_values={"ccManager": {"enabled": False}},
     ),
     _case(
+        "confidential_release",
+        "Confidential virtual machines on a release without them",
+        "release 23.9 and ``katagpu_confidential: snp``",
+        "cc_release",
+        "the release 23.9 has no such variant",
+        katagpu_release="23.9",
+        katagpu_confidential="snp",
+    ),
+    _case(
         "default_workload",
         "Misspelt default workload",
         "``katagpu_default_workload: vm-passthough``",
