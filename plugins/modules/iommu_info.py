@@ -14,6 +14,7 @@ author:
 description:
   - Looks at the CPU, the firmware's tables, the kernel's arguments and configuration, the IOMMU groups and interrupt remapping.
   - The goal is working groups and not an argument on the command line, so nothing is asked for where groups exist.
+  - RV(layers) shows where the chain breaks, RV(reasons) and RV(remedies) what to do about it, RV(notes) what else to know.
   - Reads sysfs and procfs only and runs no command.
 extends_documentation_fragment:
   - katagpu.cluster.attributes
@@ -41,7 +42,7 @@ state:
     - V(active) if there are IOMMU groups.
     - V(off_in_kernel) if the firmware publishes an IOMMU and the kernel does not use it.
     - V(off_in_firmware) if the firmware publishes none.
-    - V(unsupported) if this machine cannot have one, for example a virtual machine without a virtual IOMMU.
+    - V(unsupported) if this kernel cannot have one, for example in a virtual machine without a virtual IOMMU, or under Xen.
   returned: success
   type: str
   sample: off_in_kernel
@@ -111,6 +112,61 @@ contradicting_arguments:
   returned: success
   type: list
   elements: str
+  sample: []
+blamed_arguments:
+  description: Kernel arguments that keep the IOMMU or interrupt remapping off, also those that only need a later word.
+  returned: success
+  type: list
+  elements: str
+  sample: [intel_iommu=off]
+default_domain:
+  description:
+    - V(passthrough) or V(translated), as most groups have it, or as the kernel arguments say it where there are no groups.
+    - Empty where neither says anything.
+  returned: success
+  type: str
+  sample: translated
+lockdown:
+  description: How far the kernel is locked down, such as V(integrity); V(none) or empty if it is not.
+  returned: success
+  type: str
+  sample: none
+layers:
+  description: What each layer says, from the processor up.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    layer:
+      description: V(processor), V(machine), V(firmware), V(kernel), V(arguments), V(units), V(groups), V(interrupts), V(domain) or V(lockdown).
+      type: str
+    ok:
+      description: Whether it is as it should be; nothing where that cannot be told or does not matter.
+      type: bool
+    fact:
+      description: What it says.
+      type: str
+  sample:
+    - {layer: firmware, ok: true, fact: DMAR with 4 units}
+    - {layer: arguments, ok: false, fact: intel_iommu=off}
+notes:
+  description: What somebody who hands devices over should know besides; none of it keeps the IOMMU off.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    id:
+      description: Id of the failure catalogue where it has one.
+      type: str
+    fact:
+      description: What was found.
+      type: str
+    consequence:
+      description: What follows from it.
+      type: str
+    remedy:
+      description: What to do.
+      type: str
   sample: []
 reboot_would_help:
   description: Whether a reboot with RV(wanted_arguments) and without RV(contradicting_arguments) is expected to help.

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+import zlib
 from typing import Any, Dict, List, Optional, Tuple
 
 from ansible_collections.katagpu.cluster.plugins.module_utils._iommu import acpi
@@ -19,6 +20,7 @@ SECURE_BOOT = "/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e0
 # The name of a group that vfio made for a device without an IOMMU; it isolates nothing.
 NO_IOMMU = "vfio-noiommu"
 
+_CONFIG_LIMIT = 1024 * 1024
 _TABLES = ("DMAR", "IVRS", "IORT", "VIOT")
 _FLAGS = ("vmx", "svm", "hypervisor", "smx", "sev", "sev_es", "sev_snp", "tdx_host_platform", "lm")
 _VENDORS = {
@@ -131,15 +133,27 @@ def _kernel_options(root: HostRoot, release: str) -> Dict[str, str]:
     options: Dict[str, str] = {}
     if not release:
         return options
-    for path in (f"/boot/config-{release}", f"/lib/modules/{release}/config"):
-        text = root.read(path, 1024 * 1024)
-        if text is None:
+    for path in (f"/boot/config-{release}", f"/lib/modules/{release}/config", "/proc/config.gz"):
+        text = (
+            _unpacked(root.read_bytes(path, _CONFIG_LIMIT)) if path.endswith(".gz") else root.read(path, _CONFIG_LIMIT)
+        )
+        if not text:
             continue
         for name in _KERNEL_OPTIONS:
             match = re.search(rf"^{name}=(\S+)$", text, re.MULTILINE)
             options[name] = match.group(1) if match else "n"
         break
     return options
+
+
+def _unpacked(data: Optional[bytes]) -> str:
+    """Nothing where the archive is cut, for an option that is then not found would pass for one that is not set."""
+    archive = zlib.decompressobj(zlib.MAX_WBITS | 16)
+    try:
+        text = archive.decompress(data or b"", _CONFIG_LIMIT)
+    except zlib.error:
+        return ""
+    return text.decode("utf-8", "replace") if archive.eof else ""
 
 
 def _remapped_interrupts(interrupts: Optional[str]) -> Optional[bool]:

@@ -77,8 +77,15 @@ def edited(line: str, result: dict[str, Any]) -> str:
 
 
 def is_unknowable(machine: Machine, line: str) -> bool:
-    """That a kernel refuses shows when nothing else is in the way; and without its configuration what it has is not known."""
-    return machine.refuses or (not machine.config_at_hand and not (machine.driver and machine.remaps_in_kernel))
+    """That a kernel refuses shows when nothing else is in the way; without its configuration what it has is not known, and neither what
+    the hardware can where no table or register says so.
+    """
+    silent = machine.units is None or machine.vendor == "amd"
+    return (
+        machine.refuses
+        or (not machine.config_at_hand and not (machine.driver and machine.remaps_in_kernel))
+        or (not machine.remaps and silent)
+    )
 
 
 @given(SOUND, LINES)
