@@ -118,6 +118,14 @@ CASES = (
         katagpu_vfio_owner="nobody",
     ),
     _case(
+        "operand_update",
+        "Unknown way for changed operands",
+        "``katagpu_operand_update: at_once``",
+        "bad_value",
+        "'at_once'",
+        katagpu_operand_update="at_once",
+    ),
+    _case(
         "selector",
         "Runtime without a node selector",
         "``kata_deploy_node_selector: {}``",

@@ -17,7 +17,7 @@ from ansible_collections.katagpu.cluster.plugins.plugin_utils import _releases  
 OPERATOR = CHARTS / "gpu-operator-v26.7.0"
 VALUES: Mapping[str, Any] = _releases.lookup("26.7")["gpu_operator"]["values"]
 LEGACY = {"katagpu_release": "23.9"}
-CC_SELECTOR = {WORKLOAD: "vm-passthrough"}
+CC_SELECTOR: Mapping[str, str] = _releases.lookup("23.9")["coco_operator"]["node_selector"]
 
 
 def _pending(scene: Scene, inventory: Inventory) -> None:
@@ -177,8 +177,10 @@ CASES = (
     Case(
         "not_eligible",
         "Nodes that are not eligible, before operator and runtime come",
-        "``playbooks/cluster.yml --limit localhost,container-1``, ``kata-1`` with its label and ``kata-2`` without",
+        "``playbooks/cluster.yml --limit localhost,container-1``, ``kata-1`` with its label and ``kata-2`` without, and the"
+        " runtime to come by Jobs, which go to every labelled node at once",
         _labelled,
+        {"kata_deploy_values": {"deploymentMode": "job"}},
         playbook="cluster",
         blocks=blocks("unprotected_nodes", "selected_not_eligible"),
         says=("kata-2 of the inventory is not eligible", "katagpu_protect_ineligible", "kata-1 is not eligible"),
