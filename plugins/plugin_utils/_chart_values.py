@@ -100,7 +100,17 @@ def _shape(name: str, values: Any, deep: bool = True) -> list[Finding]:
         return []
     if not isinstance(values, Mapping):
         return [_finding(f"{name} must be a dictionary, it is {values!r}.", "It holds chart values.", "correct it.")]
-    blocks = ("sandboxWorkloads", "kataManager", "daemonsets", "nfd", "shims", "env", "job", "runtimeClasses")
+    blocks = (
+        "sandboxWorkloads",
+        "kataManager",
+        "ccManager",
+        "daemonsets",
+        "nfd",
+        "shims",
+        "env",
+        "job",
+        "runtimeClasses",
+    )
     return [
         _finding(f"{name}.{key} must be a dictionary, it is {value!r}.", "The chart has a block there.", "correct it.")
         for key, value in values.items()

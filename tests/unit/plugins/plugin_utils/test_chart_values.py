@@ -45,6 +45,7 @@ def test_what_the_releases_set_themselves_is_right(release: dict[str, Any]) -> N
         (LEGACY, {"kataManager": {"enabled": False}}, None, "Without nvidia-kata-manager no GPU"),
         (CURRENT, ["kataManager"], None, "gpu_operator_values must be a dictionary"),
         (CURRENT, {"driver": True}, None, "gpu_operator_values.driver must be a dictionary"),
+        (CURRENT, {"ccManager": "on"}, None, "gpu_operator_values.ccManager must be a dictionary"),
         (CURRENT, {"nfd": "off"}, None, "gpu_operator_values.nfd must be a dictionary"),
         (CURRENT, {}, "yes", "gpu_operator_kata_manager must be a dictionary"),
     ],
