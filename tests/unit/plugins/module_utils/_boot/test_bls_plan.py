@@ -184,6 +184,77 @@ def replace(root: Path, path: str, old: str, new: str) -> None:
     target.write_text(target.read_text().replace(old, new))
 
 
+def test_grub_takes_the_first_line_of_options_only(tmp_path: Path) -> None:
+    first = loader_host.load("rhel9")["first"]
+    host = loader_host.Host(loader_host.build("rhel9", tmp_path))
+    replace(tmp_path, first[1:], "grub_users", "options quiet second=1\ngrub_users")
+    host.ensure(["intel_iommu=on"], ["quiet"])
+    text = (tmp_path / first[1:]).read_text()
+    assert "$tuned_params intel_iommu=on\noptions quiet second=1\n" in text
+
+
+def test_a_host_that_runs_as_wanted_gets_no_template(tmp_path: Path) -> None:
+    host = loader_host.Host(loader_host.build("alma10_cloud", tmp_path))
+    assert not host.ensure(["net.ifnames=0"], ["iommu=off"])["changed"]
+    replace(tmp_path, "proc/cmdline", "net.ifnames=0", "")
+    assert host.ensure(["net.ifnames=0"], [])["files"] == [facts.TEMPLATE]
+
+
+def test_a_template_that_is_made_has_nothing_of_one_boot_and_no_variables(tmp_path: Path) -> None:
+    host = loader_host.Host(loader_host.build("rhel9", tmp_path / "a"))
+    (tmp_path / "a/etc/kernel/cmdline").unlink()
+    host.ensure(["intel_iommu=on"], [])
+    made = (tmp_path / "a/etc/kernel/cmdline").read_text()
+    assert made == loader_host.load("rhel9")["expected"] + " intel_iommu=on\n"
+    host = loader_host.Host(loader_host.build("hand_made_systemd_boot", tmp_path / "b"))
+    replace(tmp_path / "b", "boot/loader/entries/arch.conf", "options root", "options initrd=\\x.img root")
+    host.ensure(["intel_iommu=on"], [])
+    assert "initrd=" not in (tmp_path / "b/etc/kernel/cmdline").read_text()
+
+
+def test_a_vendor_template_is_the_source_of_ours(tmp_path: Path) -> None:
+    host = loader_host.Host(loader_host.build("hand_made_systemd_boot", tmp_path))
+    (tmp_path / "usr/lib/kernel").mkdir(parents=True)
+    (tmp_path / "usr/lib/kernel/cmdline").write_text("root=LABEL=a quiet\n")
+    host.ensure(["intel_iommu=on"], [])
+    assert (tmp_path / "etc/kernel/cmdline").read_text() == "root=LABEL=a quiet intel_iommu=on\n"
+
+
+def test_the_variable_is_kept_up_also_where_no_entry_names_it(tmp_path: Path) -> None:
+    """Future kernels of RHEL 8 do."""
+    host = loader_host.Host(loader_host.build("rocky8_uefi", tmp_path))
+    for path in (tmp_path / "boot/loader/entries").iterdir():
+        path.write_text(path.read_text().replace("$kernelopts", "root=/dev/mapper/rl-root ro"))
+    host.ensure(["intel_iommu=on"], [])
+    assert "rhgb quiet intel_iommu=on \n" in (tmp_path / "boot/efi/EFI/rocky/grubenv").read_text()
+
+
+def test_the_saved_entry_comes_first(tmp_path: Path) -> None:
+    host = loader_host.Host(loader_host.build("rhel9", tmp_path))
+    replace(tmp_path, "boot/grub2/grubenv", "5.14.0-427.26.1.el9_4", "5.14.0-362.8.1.el9_3")
+    assert "362.8.1" in next(iter(host.facts()["generated"]))
+
+
+def test_grub_does_not_look_at_machine_ids(tmp_path: Path) -> None:
+    host = loader_host.Host(loader_host.build("alma10_cloud", tmp_path))
+    for path in (tmp_path / "boot/loader/entries").iterdir():
+        path.write_text(path.read_text() + f"machine-id {'f' * 32}\n")
+    assert len([entry for entry in host.ensure(["a=1"], [])["entries"] if entry["managed"]]) == 2
+
+
+def test_a_folder_that_is_reached_by_two_names_counts_once(tmp_path: Path) -> None:
+    host = loader_host.Host(loader_host.build("debian12_systemd_boot", tmp_path))
+    (tmp_path / "efi").symlink_to("boot/efi")
+    assert len(host.facts()["generated"]) == 4
+
+
+def test_entries_in_another_folder_are_refused(tmp_path: Path) -> None:
+    host = loader_host.Host(loader_host.build("rhel9", tmp_path))
+    replace(tmp_path, "boot/grub2/grubenv", "boot_indeterminate=0", "blsdir=/ostree")
+    with pytest.raises(KatagpuError, match=r"reads? its entries from /ostree.*Nothing was changed"):
+        host.ensure(["a=1"], [])
+
+
 REFUSED = [
     (
         "rhel9",

@@ -313,6 +313,13 @@ def test_where_no_drop_in_is_read_the_arguments_stand_in_the_file_itself(tmp_pat
     assert path.read_text() == before
 
 
+def test_there_too_a_value_that_changes_back_and_forth_stands_once(tmp_path: Path) -> None:
+    host = Host(grub_host.build("sles15", tmp_path))
+    for value in ("pt", "strict", "pt", "strict"):
+        host.ensure([f"iommu={value}"], [])
+    assert 'quiet iommu=pt iommu=strict"\n' in (tmp_path / "etc/default/grub").read_text()
+
+
 def test_a_menu_on_the_esp_is_refused(tmp_path: Path) -> None:
     """GRUB would never read the file that is generated."""
     host = Host(grub_host.build("sles15", tmp_path))
@@ -367,3 +374,12 @@ def test_applying_twice_is_applying_once(
     line = tokens.parse(first.configured_after)
     assert all(tokens.carries(line, tokens.token(text)) for text in present)
     assert not any(tokens.contains(line, tokens.token(text)) for text in absent)
+
+
+def test_transactional_update_on_a_writable_system_owns_nothing(tmp_path: Path) -> None:
+    host = Host(grub_host.build("sles15", tmp_path))
+    (tmp_path / "usr/sbin/transactional-update").write_text("")
+    (tmp_path / "proc/mounts").write_text("/dev/sda2 / btrfs ro 0 0\n/dev/sda2 / btrfs rw,relatime 0 0\n")
+    assert host.facts()["bootloader"] == "grub"
+    (tmp_path / "proc/mounts").write_text("/dev/sda2 / btrfs ro,relatime 0 0\n")
+    assert host.facts()["bootloader"] == "transactional_update"

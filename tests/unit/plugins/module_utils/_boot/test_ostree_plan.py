@@ -62,6 +62,8 @@ def test_a_pending_deployment_is_told(tmp_path: Path) -> None:
     assert told == ["another deployment than the one that runs is pending, and the next boot starts it"]
     host = loader_host.Host(loader_host.build("coreos43", tmp_path / "c"))
     line = tmp_path / "c/proc/cmdline"
+    line.write_text(line.read_text().replace("boot.1", "boot.0"))
+    assert host.ensure([], [])["uncertain"] == []
     line.write_text(line.read_text().replace("1" * 64, "7" * 64))
     assert host.ensure([], [])["uncertain"] == told
 
