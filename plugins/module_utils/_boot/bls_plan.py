@@ -169,7 +169,7 @@ def _templates(facts: Mapping[str, Any], wanted: wishes.Wishes, arguments: str, 
     if named or not (missing or unwanted):
         return
     line = wanted.adjusted(tokens.parse(arguments if source is None else source))
-    kept = [token.text for token in line.tokens if token.key not in _OF_ONE_BOOT and not token.text.startswith("$")]
+    kept = [token.text for token in line.tokens if token.key not in _OF_ONE_BOOT]
     put(boot_facts.TEMPLATE, None, " ".join(kept) + "\n")
 
 
