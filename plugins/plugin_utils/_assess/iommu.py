@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,7 +22,7 @@ from ansible_collections.katagpu.cluster.plugins.module_utils._modules import in
 from ansible_collections.katagpu.cluster.plugins.module_utils._modules.facts import module_name
 from ansible_collections.katagpu.cluster.plugins.module_utils._modules.plan import BLACKLIST_PATH
 from ansible_collections.katagpu.cluster.plugins.module_utils._modules.plan import plan as plan_modules
-from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess import confidential
+from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess import confidential, iommu_notes
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess.view import Answer, HostView, refused
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._findings import (
     BLOCK,
@@ -283,7 +282,7 @@ def _judge(view: HostView, answer: Answer, state: Mapping[str, Any], in_vain: bo
         first = index == 0 and state["state"] != ACTIVE
         more: dict[str, Any] = {"evidence": evidence}
         if cause in ("A04", "A12"):
-            more["evidence"] = (*evidence, *_sources(view, state["blamed_arguments"]))
+            more["evidence"] = (*evidence, *iommu_notes.sources(view, state["blamed_arguments"]))
         if cause == "A09":
             more["consequence"] = "Groups look isolated and are not."
         elif first:
@@ -299,7 +298,7 @@ def _judge(view: HostView, answer: Answer, state: Mapping[str, Any], in_vain: bo
             more["fix"] = " ".join(state["remedies"])
         severity = WARN if state["state"] == ACTIVE or cause == "A09" else BLOCK
         answer.findings.append(view.finding(cause, severity, reason, **more))
-    _notes(view, answer, state["notes"])
+    answer.findings += iommu_notes.findings(view, state["notes"])
     if answer.plan.get("kernel_cmdline") and not causes:
         answer.findings.append(
             view.finding(
@@ -324,37 +323,6 @@ def _judge(view: HostView, answer: Answer, state: Mapping[str, Any], in_vain: bo
                 by=REBOOT,
             )
         )
-
-
-def _sources(view: HostView, arguments: list[str]) -> list[str]:
-    """The files that give the kernel these arguments, as far as they are known."""
-    words = {
-        path: set(re.split(r"[\s\"']+", re.sub(r"(?m)^\s*#.*$", "", str(text))))
-        for path, text in (view.part("boot").get("files") or {}).items()
-    }
-    return [path for path, found in words.items() if found & set(arguments)]
-
-
-def _notes(view: HostView, answer: Answer, notes: list[Mapping[str, str]]) -> None:
-    """What a confidential host needs is judged with it, and not told to others."""
-    evidence = {
-        "A12": ("/sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts",),
-        "A18": ("/sys/class/dmi/id/sys_vendor",),
-        "A19": ("/sys/kernel/kexec_crash_size",),
-        "B14": ("/sys/kernel/security/lockdown",),
-    }
-    for note in notes:
-        if note["id"] in evidence:
-            answer.findings.append(
-                view.finding(
-                    note["id"],
-                    WARN if note["id"] in ("A12", "A19") else INFO,
-                    note["fact"],
-                    consequence=note["consequence"],
-                    fix=note["remedy"],
-                    evidence=evidence[note["id"]],
-                )
-            )
 
 
 def _next_kernel(view: HostView, answer: Answer) -> None:
