@@ -157,6 +157,10 @@ CARDBUS[0x06], CARDBUS[0x14], CARDBUS[0x34], CARDBUS[0xA0:0xA4] = 0x10, 0xA0, 0x
         (PORT[:0x100] + b"\xff" * 3840, {**BARE, "express_type": "root_port", "link": None}),
         (bytes(4096), {**BARE, "express_type": "conventional"}),
         (config_space.space({"header_type": "01"}), {**BARE, "express_type": "conventional", "acs": NONE}),
+        (
+            config_space.space({"header_type": "81"}),
+            {**BARE, "multifunction": True, "express_type": "conventional", "acs": NONE},
+        ),
         (bytes(CARDBUS), {**BARE, "express_type": "endpoint", "link": None}),
     ],
     ids=[
@@ -169,6 +173,7 @@ CARDBUS[0x06], CARDBUS[0x14], CARDBUS[0x34], CARDBUS[0xA0:0xA4] = 0x10, 0xA0, 0x
         "extended_part_silent",
         "zeros",
         "pci",
+        "pci_of_several",
         "cardbus",
     ],
 )
