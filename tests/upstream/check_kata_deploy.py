@@ -106,7 +106,7 @@ def rendered(release: releases.Release, values: dict[str, Any], objects: list[di
     yield from compare.unequal("DaemonSets", [data["daemonset"]], sorted(daemonsets))
     for one in daemonsets.values():
         pod = one["spec"]["template"]["spec"]
-        yield from compare.unequal("node selector of the DaemonSet", data["node_selector"], pod.get("nodeSelector"))
+        yield from compare.unequal("node selector of the DaemonSet", values["nodeSelector"], pod.get("nodeSelector"))
         yield from compare.unequal("tolerations of the DaemonSet", values["tolerations"], pod.get("tolerations"))
 
 

@@ -46,7 +46,9 @@ def gpu_operator_values(release: Release) -> dict[str, dict[str, Any]]:
         "no input": _manifests.gpu_operator_values(release, {}),
         "katagpu_default_workload": _manifests.gpu_operator_values(release, {}, default_workload="vm-passthrough"),
         "vfio.host_owner_values": _manifests.gpu_operator_values(release, release["vfio"]["host_owner_values"]),
-        "OnDelete": _manifests.gpu_operator_values(release, {"daemonsets": {"updateStrategy": "OnDelete"}}),
+        "katagpu_operand_update: on_delete": _manifests.gpu_operator_values(
+            release, {}, operand_update=_manifests.ON_DELETE
+        ),
     }
     if "kata_manager" in release:
         options = {
