@@ -237,7 +237,7 @@ def test_one_layer(name: str, layer: str, ok: bool | None, tmp_path: Path) -> No
     assert {entry["layer"]: entry["ok"] for entry in layers}[layer] is ok
 
 
-@pytest.mark.parametrize("content", [b"", b"no archive", gzip.compress(b"CONFIG_INTEL_IOMMU=y\n" * 9)[:20]])
+@pytest.mark.parametrize("content", [b"", b"no archive", gzip.compress(b"CONFIG_INTEL_IOMMU=y\n" * 9, mtime=0)[:20]])
 def test_a_packed_configuration_that_cannot_be_read(content: bytes, tmp_path: Path) -> None:
     root = build(HOSTS["a01_parameter_missing_and_configuration_unknown"], tmp_path)
     (tmp_path / "proc/config.gz").write_bytes(content)
