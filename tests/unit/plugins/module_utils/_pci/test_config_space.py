@@ -129,6 +129,25 @@ def test_speed_codes(speed: int) -> None:
     }
 
 
+def test_the_widest_link() -> None:
+    described = config_space.port("root_port")
+    described["capabilities"][1][2] = "4200" + "00" * 8 + "03020000" + "0000" + "0302"
+
+    assert of(config_space.space(described))["link"] == {"speed": 8.0, "width": 32, "max_speed": 8.0, "max_width": 32}
+
+
+@pytest.mark.parametrize("offset", ["104", "148", "ff4", "ffc"])
+def test_capabilities_at_any_offset(offset: str) -> None:
+    """The header has four bytes, and what follows it may not fit any more."""
+    described = config_space.port("root_port")
+    described["extended"] = [[offset, "000d", "1f001d00"]]
+
+    fields = of(config_space.space(described)[:4096])
+
+    assert ("acs" in fields) is (offset != "ffc")
+    assert offset == "ffc" or fields["acs"]["control"] == REQUIRED
+
+
 def test_integrated_endpoints_have_no_link() -> None:
     described = config_space.port("endpoint", header_type=0x00)
     described["capabilities"][1][2] = "9200" + "00" * 8 + "11000000" + "0000" + "1100"
