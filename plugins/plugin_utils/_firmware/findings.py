@@ -50,7 +50,7 @@ def judge(planned: Plan, bios: Bios, node: str, consent: bool, rebooted: bool, v
         found.append(
             Finding(
                 "bios_pending",
-                BLOCK,
+                BLOCK if consent else WARN,
                 f"the BIOS has not taken the settings {', '.join(planned.waiting)} at the reboot.",
                 "They still wait, and another reboot would not change that.",
                 "look at the BMC's jobs and log (a power cycle may be needed); the settings can be set in the firmware setup.",

@@ -108,7 +108,7 @@ def test_an_api_that_does_not_answer_is_a_finding(results: list[dict[str, Any]])
 
 def test_a_host_is_read_and_judged(results: list[dict[str, Any]]) -> None:
     assert results[4]["record"]["gpus"][0]["driver"] == "vfio-pci"
-    assert set(results[4]["plan"]) == {"host_iommu", "host_vfio", "kubelet"}
+    assert set(results[4]["plan"]) == {"host_firmware", "host_iommu", "host_vfio", "kubelet"}
     assert {item["id"]: item["result"] for item in results[4]["checks"]}["V5"] == "passed"
     assert "nonsense is unknown" in results[5]["msg"]
 

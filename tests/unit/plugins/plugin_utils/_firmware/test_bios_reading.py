@@ -113,6 +113,8 @@ def test_what_the_reboot_did_not_bring_is_a_block_and_no_reason_for_another() ->
     after = judged(have, wishes, consent=True, rebooted=True)
     assert [finding.id for finding in after if finding.stops] == ["bios_pending"]
     assert "The host was rebooted." in after[0].message()
+    told = judged(have, wishes, consent=False, rebooted=True)
+    assert [finding.severity for finding in told if finding.id == "bios_pending"] == [WARN]
     assert findings.reasons(plan(have, wishes), True, True) == []
 
 
