@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_collections.katagpu.cluster.plugins.module_utils._iommu import acpi, diagnose, facts
+from ansible_collections.katagpu.cluster.plugins.module_utils._boot import tokens
+from ansible_collections.katagpu.cluster.plugins.module_utils._iommu import acpi, arguments, diagnose, facts
 from ansible_collections.katagpu.cluster.plugins.module_utils._root import HostRoot
 from tests.unit import machines
 
@@ -141,6 +142,26 @@ def test_the_arguments_that_are_named_lead_to_nothing_more_to_change(name: str, 
     words = [word for word in read["kernel_arguments"].split() if word not in first["contradicting_arguments"]]
     after = diagnose.diagnose({**read, "kernel_arguments": " ".join([*words, *first["wanted_arguments"]])})
     assert not after["reboot_would_help"] or after["causes"] == ["A12"] == first["causes"]
+
+
+@pytest.mark.parametrize(
+    ("line", "domain"),
+    [
+        ("", None),
+        ("iommu=pt", "passthrough"),
+        ("iommu=nopt,force", "translated"),
+        ("iommu=force,pt", "passthrough"),
+        ("iommu=pt iommu=force", "passthrough"),
+        ("iommu.passthrough=1", "passthrough"),
+        ("iommu.passthrough=off", "translated"),
+        ("iommu.passthrough=1 iommu.passthrough=maybe", "passthrough"),
+        ("iommu.passthrough=0 iommu=pt", "passthrough"),
+        ("iommu=pt iommu.passthrough=N", "translated"),
+        ("-- iommu=pt", None),
+    ],
+)
+def test_the_domain_that_the_line_asks_for(line: str, domain: str | None) -> None:
+    assert arguments.default_domain(tokens.parse(line)) == domain
 
 
 def test_facts_are_raw_and_complete(tmp_path: Path) -> None:

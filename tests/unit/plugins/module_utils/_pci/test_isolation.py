@@ -148,6 +148,17 @@ def test_functions_that_isolate_stay_apart() -> None:
     assert explained(*devices) == []
 
 
+def test_a_function_that_isolates_is_not_blamed_for_the_one_beside_it() -> None:
+    """Both are in the group of the port, and only the port keeps them there."""
+    devices = [
+        function(ROOT, "root_port", None, NONE),
+        function(GPU, "endpoint", ROOT, ON, multifunction=True),
+        function(AUDIO, "endpoint", ROOT, NONE, multifunction=True),
+    ]
+
+    assert explained(*devices) == [(ROOT, isolation.NO_CAPABILITY, (ROOT, GPU, AUDIO))]
+
+
 def test_the_slot_comes_first_between_functions_of_one_card() -> None:
     found = isolation.merges(
         grouped(
