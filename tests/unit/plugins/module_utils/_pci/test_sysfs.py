@@ -155,8 +155,8 @@ def test_a_device_without_power_is_left_asleep(
 
 def test_only_function_zero_says_whether_a_device_has_several(tmp_path: Path) -> None:
     """ICH10 has header type 00 on its later USB functions; the kernel takes them for what they are."""
-    ends = config_space.port("endpoint", (0x00, 0x00), header_type=0x00)
-    functions = [{**GPU, "address": f"0000:65:00.{number}", "config": ends} for number in range(3)]
+    kinds = [config_space.port("endpoint", (0x00, 0x00), header_type=kind) for kind in (0x00, 0x00, 0x80)]
+    functions = [{**GPU, "address": f"0000:65:00.{number}", "config": kind} for number, kind in enumerate(kinds)]
     machines.build({"pci": functions}, tmp_path)
     (tmp_path / "sys/bus/pci/devices/0000:65:00.2/physfn").symlink_to("../0000:65:00.0")
 
