@@ -22,6 +22,10 @@ def _no_groups(scene: Scene, inventory: Inventory) -> None:
     inventory["ungrouped"] = {"hosts": {"somewhere": {}}}
 
 
+def _confidential(scene: Scene, inventory: Inventory) -> None:
+    inventory["kata_nodes"]["vars"] = {"katagpu_confidential": "snp"}
+
+
 def _case(key: str, title: str, given: str, ids: str, *says: str, **variables: Any) -> Case:
     return Case(
         key, title, given, variables=variables, playbook="site", arguments=("--check",), blocks=blocks(ids), says=says
@@ -92,14 +96,16 @@ CASES = (
         "nvidia-cc-manager",
         gpu_operator_values={"ccManager": {"enabled": False}},
     ),
-    _case(
+    Case(
         "confidential_release",
         "Confidential virtual machines on a release without them",
-        "release 23.9 and ``katagpu_confidential: snp``",
-        "cc_release",
-        "the release 23.9 has no such variant",
-        katagpu_release="23.9",
-        katagpu_confidential="snp",
+        "release 23.9 and ``katagpu_confidential: snp`` for ``kata_nodes``",
+        _confidential,
+        variables={"katagpu_release": "23.9"},
+        playbook="site",
+        arguments=("--check",),
+        blocks=blocks("cc_release"),
+        says=("the release 23.9 has no such variant",),
     ),
     _case(
         "default_workload",
