@@ -282,8 +282,9 @@ def kata_deploy_values(
     inputs: dict[str, Any] = {"k8sDistribution": distribution, "nodeSelector": dict(node_selector)}
     if tolerations:
         inputs["tolerations"] = [dict(item) for item in tolerations]
-    if values.get("deploymentMode") == "job" and "job_node_selector" in stack["kata_deploy"]:
-        inputs = merge(inputs, nested(stack["kata_deploy"]["job_node_selector"], dict(node_selector)))
+    if values.get("deploymentMode") == "job":
+        for path in stack["kata_deploy"].get("job_node_selectors") or []:
+            inputs = merge(inputs, nested(path, dict(node_selector)))
     merged = merge(merge(base, inputs), values)
     if not merged["nodeSelector"]:
         raise KatagpuError(

@@ -89,7 +89,7 @@ _INSTALLABLE: dict[str, Any] = {
         "chart_version": str,
         "values": dict,
         "node_selector": dict,
-        "job_node_selector?": str,
+        "job_node_selectors?": [str],
         "daemonset": str,
         "done_label": dict,
         "runtime_classes": [str],

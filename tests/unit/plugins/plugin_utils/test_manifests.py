@@ -322,10 +322,11 @@ class TestKataDeploy:
         assert problems({"n": long}) == []
 
     def test_jobs_go_to_the_same_nodes(self) -> None:
-        stack = {"kata_deploy": {**STACK["kata_deploy"], "job_node_selector": "job.nodeSelector"}}
+        paths = ["job.nodeSelector", "job.cleanup.nodeSelector"]
+        stack = {"kata_deploy": {**STACK["kata_deploy"], "job_node_selectors": paths}}
         arguments = ("k8s", {"a": "b"}, [], {"deploymentMode": "job"})
         values = manifests.kata_deploy_values(stack, *arguments)
-        assert values["job"] == {"nodeSelector": {"a": "b"}}
+        assert values["job"] == {"nodeSelector": {"a": "b"}, "cleanup": {"nodeSelector": {"a": "b"}}}
         assert values["nodeSelector"] == {"a": "b"}, "Helm makes all Jobs at once"
         assert "job" not in manifests.kata_deploy_values(stack, "k8s", {"a": "b"}, [], {}, "4")
 
