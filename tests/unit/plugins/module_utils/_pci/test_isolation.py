@@ -81,6 +81,14 @@ def test_ports_of_a_switch_without_the_capability() -> None:
     ]
 
 
+def test_the_port_that_is_nearest_to_the_root_comes_first() -> None:
+    assert [merge[:2] for merge in explained(*switch(root=OFF, down=NONE))] == [
+        (ROOT, isolation.SWITCHED_OFF),
+        (DOWN, isolation.NO_CAPABILITY),
+        (OTHER, isolation.NO_CAPABILITY),
+    ]
+
+
 def test_an_upstream_port_that_is_one_of_several_functions() -> None:
     """As in chipsets, whose USB and SATA controllers are functions beside the switch."""
     usb = function("0000:01:00.1", "endpoint", ROOT, NONE, multifunction=True)
