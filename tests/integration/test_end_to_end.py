@@ -191,11 +191,16 @@ class TestOthersAreLeftAlone:
         by = {pod.rpartition("-")[0] for pod in api_nodes.runtime_restarts(name)}
         assert by == ({"gpu-operator/nvidia-container-toolkit-daemonset"} if name in CONTAINERS else set())
         pods = lab.kubectl_json("get", "pods", "--all-namespaces", "--field-selector", f"spec.nodeName={name}")["items"]
-        spaces = {pod["metadata"]["namespace"] for pod in pods}
-        assert spaces == {"tenant", "gpu-operator"}
+        # Controllers are Deployments and go to any node; what is made for each node comes by DaemonSet.
+        daemons = {
+            f"{pod['metadata']['namespace']}/{owner['name']}"
+            for pod in pods
+            for owner in pod["metadata"].get("ownerReferences", [])
+            if owner["kind"] == "DaemonSet"
+        }
+        assert {one.partition("/")[0] for one in daemons} == {"gpu-operator"}
         if name not in CONTAINERS:
-            names = [pod["metadata"]["name"] for pod in pods if pod["metadata"]["namespace"] == "gpu-operator"]
-            assert [one for one in names if "node-feature-discovery-worker" not in one] == []
+            assert [one for one in daemons if "node-feature-discovery-worker" not in one] == []
         handlers = lab.kubectl_json("get", "node", name)["status"].get("runtimeHandlers", [])
         assert [item["name"] for item in handlers if item["name"].startswith("kata")] == []
 
