@@ -171,6 +171,8 @@ def machine_up(name: str, progress: Progress, *, fresh: bool = False) -> dict[st
         profile.name,
         "--status",
         status,
+        "--serial",
+        serial,
     ]
     started = processes.start(process, [*argv, "--", *command], log=paths.LOGS / f"{process}.log")
     record = {

@@ -31,6 +31,9 @@ from tests.lab.machines.profiles import PROFILES, Profile
 
 _PR_SET_PDEATHSIG = 1
 CRASHES_ALLOWED = 3
+PANIC = b"Kernel panic - not syncing"
+# How often the serial log is looked at.
+LOOK_SECONDS = 2.0
 
 
 def device_arguments(profile: Profile, descriptors: Sequence[int]) -> list[str]:
@@ -75,15 +78,18 @@ class Status:
 
 
 class Machine:
-    """QEMU with its devices, started again where QEMU itself crashes, as a server that loses power comes back.
+    """QEMU with its devices, started again where QEMU itself crashes, as a server that loses power comes back, and where
+    the guest's kernel panics, as a watchdog resets a server.
 
-    QEMU 7.2 now and then ends with a segmentation fault when a guest with a proxy device resets.
+    QEMU 7.2 now and then ends with a segmentation fault when a guest with a proxy device resets, and under emulation a
+    kernel with two processors now and then panics early, when it patches its own code.
     """
 
-    def __init__(self, profile: Profile, status: Status, command: list[str]) -> None:
+    def __init__(self, profile: Profile, status: Status, command: list[str], serial: Path | None = None) -> None:
         self.profile = profile
         self.status = status
         self.command = command
+        self.serial = serial
         self.crashes = 0
         self.child: subprocess.Popen[bytes] | None = None
         self.asked_to_stop = threading.Event()
@@ -112,6 +118,16 @@ class Machine:
             one.close()
         return child
 
+    def _wait(self, child: subprocess.Popen[bytes]) -> int:
+        while True:
+            try:
+                return child.wait(timeout=LOOK_SECONDS)
+            except subprocess.TimeoutExpired:
+                # QEMU begins the file anew at each start, so it is about this one; a console writes little.
+                if self.serial is not None and self.serial.exists() and PANIC in self.serial.read_bytes():
+                    print("supervisor | the guest's kernel panicked", file=sys.stderr, flush=True)
+                    child.kill()
+
     def run(self) -> int:
         """Run QEMU to its end; its exit status is ours."""
         while True:
@@ -125,7 +141,7 @@ class Machine:
                 started=time.time(),
                 crashes=self.crashes,
             )
-            code = child.wait()
+            code = self._wait(child)
             if self.asked_to_stop.is_set():
                 why = "stopped by the lab"
             elif code == 0:
@@ -140,8 +156,8 @@ class Machine:
             return code
 
 
-def run(profile: Profile, status: Status, command: list[str]) -> int:
-    machine = Machine(profile, status, command)
+def run(profile: Profile, status: Status, command: list[str], serial: Path) -> int:
+    machine = Machine(profile, status, command, serial)
     signal.signal(signal.SIGTERM, machine.stop)
     signal.signal(signal.SIGINT, machine.stop)
     return machine.run()
@@ -151,9 +167,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.lab.machines.supervisor")
     parser.add_argument("--profile", required=True, choices=sorted(PROFILES))
     parser.add_argument("--status", required=True, type=Path)
+    parser.add_argument("--serial", required=True, type=Path, help="where QEMU writes the guest's console")
     parser.add_argument("command", nargs="+", help="QEMU and its arguments, after --")
     options = parser.parse_args(arguments)
-    return run(PROFILES[options.profile], Status(options.status), options.command)
+    return run(PROFILES[options.profile], Status(options.status), options.command, options.serial)
 
 
 if __name__ == "__main__":

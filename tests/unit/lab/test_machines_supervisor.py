@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab.machines import supervisor
 from tests.lab.machines.profiles import PROFILES
 from tests.lab.machines.supervisor import CRASHES_ALLOWED, Machine, Status
 
@@ -19,7 +20,7 @@ CRASH = "kill -SEGV $$"
 def run(tmp_path: Path, script: str) -> tuple[int, dict[str, object]]:
     status = Status(tmp_path / "status.json")
     counted = f"echo start >> {tmp_path}/starts; {script}"
-    code = Machine(PROFILES["a10"], status, ["sh", "-c", counted]).run()
+    code = Machine(PROFILES["a10"], status, ["sh", "-c", counted], tmp_path / "serial").run()
     return code, json.loads(status.path.read_text(encoding="utf-8"))
 
 
@@ -33,6 +34,14 @@ def test_a_crash_is_followed_by_a_new_start(tmp_path: Path) -> None:
     assert notes["reason"] == "the guest powered off"
     assert notes["crashes"] == 1
     assert starts(tmp_path) == 2
+
+
+def test_a_kernel_that_panics_is_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would stand there for ever. What starts afterwards writes its console anew, as QEMU does."""
+    monkeypatch.setattr(supervisor, "LOOK_SECONDS", 0.05)
+    panic = "echo 'Kernel panic - not syncing: Fatal exception' > serial; exec sleep 60"
+    code, notes = run(tmp_path, f"cd {tmp_path}; if [ $(wc -l < starts) -gt 1 ]; then : > serial; exit 0; fi; {panic}")
+    assert (code, notes["crashes"], starts(tmp_path)) == (0, 1, 2)
 
 
 def test_crashes_without_end_are_given_up(tmp_path: Path) -> None:
