@@ -17,7 +17,7 @@ author:
 description:
   - The mark of an interrupted run stays on a cordoned node, because it knows who cordoned it. Boot id and reasons become those of this run.
   - On a schedulable node, or without a mark, it is made anew from the Node object.
-positional: _input, boot_id, reasons
+positional: _input, boot_id, reasons, roll
 options:
   _input:
     description: The Node object.
@@ -32,6 +32,10 @@ options:
     type: list
     elements: str
     default: []
+  roll:
+    description: The part of the stack that changes on the drained node. Only the same part takes its note off again.
+    type: str
+    default: ""
 """
 
 EXAMPLES = r"""
@@ -43,7 +47,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: C(boot_id), C(reasons), C(cordoned_by_us), C(gpus) and C(heartbeat).
+  description: C(boot_id), C(reasons), C(cordoned_by_us), C(gpus), C(heartbeat) and, for changes through the API, C(rolls).
   type: dict
 """
 

@@ -16,7 +16,7 @@ author:
   - katagpu contributors (@katagpu)
 description:
   - Says on which nodes the installer runs, in the order in which they are drained, and what speaks against a removal.
-positional: _input, stack, namespace, named, nodes
+positional: _input, stack, namespace, named, nodes, classes, jobs
 options:
   _input:
     description: All pods of the cluster.
@@ -36,9 +36,18 @@ options:
     type: dict
     required: true
   nodes:
-    description: The nodes of the cluster, each with its C(labels), as M(katagpu.cluster.cluster_info) returns them.
+    description: The nodes of the cluster, each with C(labels) and C(annotations), as M(katagpu.cluster.cluster_info) returns them.
     type: dict
     required: true
+  classes:
+    description: RuntimeClasses that kata-deploy has made, beside those of the release.
+    type: list
+    elements: str
+    default: []
+  jobs:
+    description: Whether it was installed by Jobs, which leave no pod on the nodes.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""

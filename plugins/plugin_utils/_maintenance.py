@@ -30,8 +30,14 @@ def maintenance_mark(node: Object) -> dict[str, Any]:
     return found if isinstance(found, dict) and isinstance(found.get("cordoned_by_us"), bool) else {}
 
 
-def begun_maintenance(node: Object, boot_id: str, reasons: Iterable[str] = ()) -> dict[str, Any]:
-    """The mark that the node must carry before it is cordoned; C(reasons) are those of the reboot.
+def begun_rolls(annotations: Mapping[str, str]) -> list[str]:
+    """The parts of the stack whose change was begun on the node and not finished."""
+    return list(maintenance_mark({"metadata": {"annotations": annotations}}).get("rolls") or ())
+
+
+def begun_maintenance(node: Object, boot_id: str, reasons: Iterable[str] = (), roll: str = "") -> dict[str, Any]:
+    """The mark that the node must carry before it is cordoned; C(reasons) are those of the reboot, C(roll) is the part of the
+    stack that changes on the drained node.
 
     A mark on a cordoned node is that of an interrupted run, which knew who cordoned it. On a schedulable node it is
     stale: whoever uncordoned the node ended that maintenance, and it is we who cordon it now.
@@ -39,10 +45,12 @@ def begun_maintenance(node: Object, boot_id: str, reasons: Iterable[str] = ()) -
     cordoned = _is_cordoned(node)
     mark = maintenance_mark(node)
     this_boot = {"boot_id": boot_id, "reasons": list(reasons)}
+    begun = {"rolls": sorted({*(mark.get("rolls") or ()), roll})} if roll else {}
     if mark and cordoned:
-        return {**mark, **this_boot}
+        return {**mark, **this_boot, **begun}
     return {
         **this_boot,
+        **({"rolls": [roll]} if roll else {}),
         "cordoned_by_us": not cordoned,
         "gpus": sum(passthrough_gpus((node.get("status") or {}).get("allocatable") or {}).values()),
         # By the node's own clock, so that the controller's does not matter.

@@ -9,9 +9,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._labels import RUNTIME
+from ansible_collections.katagpu.cluster.plugins.plugin_utils._maintenance import begun_rolls
 
 _CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
 _SHOWN = 8
+# The same as that of the installation, because either ends what the other has begun.
+PART = "kata_deploy"
 
 
 def kata_removal(
@@ -20,26 +23,38 @@ def kata_removal(
     namespace: str,
     named: Mapping[str, Mapping[str, Any]],
     nodes: Mapping[str, Mapping[str, Any]],
+    classes: Iterable[str] = (),
+    jobs: bool = False,
 ) -> dict[str, Any]:
-    """C(named) are the nodes of the inventory, C(nodes) those of the cluster with their labels."""
+    """C(named) are the nodes of the inventory, C(nodes) those of the cluster with their labels and annotations, C(classes) what
+    kata-deploy has made. With C(jobs) it was installed by Jobs, which leave no pod behind."""
     kata = stack["kata_deploy"]
     listed = list(pods)
     installers: dict[str, list[str]] = {}
     for pod in listed:
         if _space(pod) == namespace and _labels(pod).get("name") == kata["daemonset"] and _node(pod):
             installers.setdefault(_node(pod), []).append(pod["metadata"]["name"])
-    classes = set(kata["runtime_classes"])
+    every = {*kata["runtime_classes"], *classes}
     users = sorted(
         f"{_space(pod)}/{pod['metadata']['name']}"
         for pod in listed
-        if (pod.get("spec") or {}).get("runtimeClassName") in classes and not _finished(pod)
+        if (pod.get("spec") or {}).get("runtimeClassName") in every and not _finished(pod)
     )
-    ordered = sorted(installers, key=lambda name: (_CONTROL_PLANE in nodes.get(name, {}).get("labels", {}), name))
+    begun = [name for name in named if PART in begun_rolls(nodes.get(name, {}).get("annotations", {}))]
+    done = [
+        name
+        for name in named
+        if not jobs and kata["done_label"].items() <= nodes.get(name, {}).get("labels", {}).items()
+    ]
+    orphaned = sorted(set(done) - set(installers) - set(begun))
+    ordered = sorted(
+        {*installers, *begun}, key=lambda name: (_CONTROL_PLANE in nodes.get(name, {}).get("labels", {}), name)
+    )
     absent = {"until": {"absent": True}}
     return {
-        "refusals": _refusals(users, ordered, named),
+        "refusals": _refusals(users, ordered, named, orphaned),
         "nodes": ordered,
-        "pods": {name: sorted(installers[name]) for name in ordered},
+        "pods": {name: sorted(installers.get(name, ())) for name in ordered},
         "marked": sorted(name for name, node in nodes.items() if name in named and RUNTIME in node["labels"]),
         "waits": [
             {
@@ -51,14 +66,21 @@ def kata_removal(
             },
             *(
                 {"api_version": "node.k8s.io/v1", "kind": "RuntimeClass", "name": name, **absent}
-                for name in sorted(classes)
+                for name in sorted(every)
             ),
         ],
     }
 
 
-def _refusals(users: list[str], nodes: list[str], named: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def _refusals(
+    users: list[str], nodes: list[str], named: Mapping[str, Mapping[str, Any]], orphaned: list[str]
+) -> list[str]:
     found = []
+    if orphaned:
+        found.append(
+            f"{_some(orphaned)} {'has' if len(orphaned) == 1 else 'have'} the runtime and no installer that could take it off. Fix:"
+            " finish the installation first (run the playbook cluster), or clean these nodes by hand and remove their label."
+        )
     if users:
         found.append(
             f"These pods use a RuntimeClass of kata-deploy: {_some(users)}. They could not start again. Fix: delete what"

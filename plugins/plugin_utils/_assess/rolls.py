@@ -19,6 +19,7 @@ from ansible_collections.katagpu.cluster.plugins.plugin_utils._findings import (
     Finding,
 )
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._labels import RUNTIME
+from ansible_collections.katagpu.cluster.plugins.plugin_utils._maintenance import begun_rolls
 
 _CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
 
@@ -44,21 +45,30 @@ def _kata_deploy(view: ClusterView) -> dict[str, Any] | None:
     item = next((item for item in view.helm if item["chart"] == "kata-deploy"), None)
     if item is None:
         return None
-    return _runtime(view, "kata-deploy", item, fresh=item["verdict"] == _helm.INSTALL)
+    live = (view.facts["daemonsets"].get(item["namespace"]) or {}).get(view.release["kata_deploy"]["daemonset"])
+    # Also where it selects by another mark now: Helm would bring it back to all nodes that still have the wanted one.
+    fresh = live is None or live["node_selector"].get(RUNTIME) != item["node_selector"].get(RUNTIME)
+    roll = _runtime(view, "kata_deploy", "kata-deploy", item, fresh)
+    return {**roll, "missing": by_label(item) and live is None and item["verdict"] == _helm.SAME}
 
 
 def _coco_operator(view: ClusterView) -> dict[str, Any]:
     fresh = view.release["coco_operator"]["ccruntime"] not in view.facts["cc_runtimes"]
-    return _runtime(view, "the CoCo operator's runtime", {"node_selector": view.selector}, fresh)
+    return _runtime(view, "coco_operator", "the CoCo operator's runtime", {"node_selector": view.selector}, fresh)
 
 
-def _runtime(view: ClusterView, title: str, part: Mapping[str, Any], fresh: bool) -> dict[str, Any]:
-    if not by_label(part):
+def _runtime(view: ClusterView, part: str, title: str, chart: Mapping[str, Any], fresh: bool) -> dict[str, Any]:
+    if not by_label(chart):
         return _roll(view, (), "")
-    wanted = part["node_selector"][RUNTIME]
+    wanted = chart["node_selector"][RUNTIME]
     marked = [name for name in view.in_run(view.kata) if view.nodes[name]["labels"].get(RUNTIME) == wanted]
-    due = [name for name in view.in_run(view.kata) if fresh or name not in marked]
+    due = [name for name in view.in_run(view.kata) if fresh or name not in marked or _begun(view, name, part)]
     return _roll(view, due, f"containerd restarts when {title} comes", {RUNTIME: wanted}, marked if fresh else ())
+
+
+def _begun(view: ClusterView, name: str, part: str) -> bool:
+    """Whether a run was interrupted on the drained node, which it left cordoned."""
+    return part in begun_rolls(view.nodes[name]["annotations"])
 
 
 def _gpu_operator(view: ClusterView) -> dict[str, Any]:
@@ -70,7 +80,10 @@ def _gpu_operator(view: ClusterView) -> dict[str, Any]:
     due = [
         name
         for name in view.in_run(view.kata)
-        if not entries[name]["labelled"] or (view.operands_off(name) and key in takeover.owned_labels(view.nodes[name]))
+        if not entries[name]["labelled"]
+        or not view.installed
+        or _begun(view, name, "gpu_operator")
+        or (view.operands_off(name) and key in takeover.owned_labels(view.nodes[name]))
     ]
     return _roll(view, due, "containerd restarts when the operands come", {key: None})
 
@@ -79,17 +92,17 @@ def _operands(view: ClusterView) -> dict[str, Any]:
     """Those that stay as they are until somebody deletes them, but for those that the operator itself replaces."""
     chart = next((item for item in view.helm if item["chart"] == "gpu-operator"), None)
     space = view.operator_release.partition("/")[0] if chart is not None and chart["on_delete"] else ""
-    ours = {
+    theirs = {
         operand["daemonset"]
         for operands in view.release["operands"].values()
         for operand in operands
-        if not operand.get("updated_by_operator")
+        if operand.get("updated_by_operator")
     }
     pods = {}
     for name in view.in_run([*view.kata, *view.container]):
         outdated = (view.facts["outdated_pods"].get(space) or {}).get(name) or {}
-        pods[name] = sorted(pod for pod, daemonset in outdated.items() if daemonset in ours)
-    due = [name for name, found in pods.items() if found]
+        pods[name] = sorted(pod for pod, daemonset in outdated.items() if daemonset not in theirs)
+    due = [name for name, found in pods.items() if found or _begun(view, name, OPERANDS)]
     roll = _roll(view, due, "operands of an earlier version are to be replaced")
     return {**roll, "pods": {name: pods[name] for name in due}}
 

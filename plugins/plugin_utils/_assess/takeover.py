@@ -45,7 +45,11 @@ def _runtime_comes(view: ClusterView) -> bool:
     coco, kata = view.release.get("coco_operator"), view.release.get("kata_deploy")
     if coco:
         return coco["ccruntime"] not in view.facts["cc_runtimes"]
-    return kata is not None and not any(item["chart"] == "kata-deploy" for item in view.facts["helm_releases"])
+    # Without its values it is not known by which mark it selects.
+    known = any(item["chart"] == "kata-deploy" for item in view.helm)
+    return (
+        kata is not None and known and not any(item["chart"] == "kata-deploy" for item in view.facts["helm_releases"])
+    )
 
 
 def foreign_operator(view: ClusterView) -> list[Finding]:

@@ -16,6 +16,7 @@ import yaml
 from ansible_collections.katagpu.cluster.plugins.plugin_utils import _maintenance
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._maintenance import (
     begun_maintenance,
+    begun_rolls,
     drain_obstacles,
     maintenance_mark,
 )
@@ -118,6 +119,19 @@ def test_a_controller_in_a_container_on_the_host_is_seen() -> None:
     assert drain_obstacles({}, **given, controller_boot_id=LATER) == []
     (found,) = drain_obstacles({}, **given, controller_boot_id=f"{BOOT}\n")
     assert "very host" in found
+
+
+def test_the_mark_knows_which_parts_of_the_stack_have_begun_a_change() -> None:
+    """A reboot in between must not take a node for finished that the cluster phase has left cordoned."""
+    first = begun_maintenance(node(), BOOT, roll="operands")
+    assert first["rolls"] == ["operands"] and first["cordoned_by_us"] is True
+    second = begun_maintenance(node(cordoned=True, mark=first), BOOT, roll="kata_deploy")
+    assert second["rolls"] == ["kata_deploy", "operands"] and second["cordoned_by_us"] is True
+    reboot = begun_maintenance(node(cordoned=True, mark=second), LATER, ["the IOMMU is off"])
+    assert reboot["rolls"] == second["rolls"] and reboot["boot_id"] == LATER
+    assert "rolls" not in begun_maintenance(node(), BOOT, ["x"])
+    annotations = {_maintenance.ANNOTATION: json.dumps(second)}
+    assert begun_rolls(annotations) == second["rolls"] and begun_rolls({}) == []
 
 
 def test_a_mark_on_a_schedulable_node_is_stale() -> None:

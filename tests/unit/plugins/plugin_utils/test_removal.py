@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from ansible_collections.katagpu.cluster.plugins.plugin_utils import _releases
@@ -65,3 +66,34 @@ def test_nodes_that_nobody_named_or_agreed_to_drain_are_in_the_way() -> None:
     refusals = removal(installer("1", "a"), installer("2", "b"), installer("3", "foreign"), named=named)["refusals"]
     assert len(refusals) == 2
     assert "runs on foreign too" in refusals[0] and "restarts on b when" in refusals[1]
+
+
+DONE = STACK["kata_deploy"]["done_label"]
+
+
+def node(labels: dict[str, str], *rolls: str) -> dict[str, Any]:
+    mark = {"katagpu.io/maintenance": json.dumps({"cordoned_by_us": True, "rolls": list(rolls)})} if rolls else {}
+    return {"labels": labels, "annotations": mark}
+
+
+def test_a_runtime_that_no_installer_can_take_off_is_in_the_way() -> None:
+    nodes = {"a": node(DONE), "b": node(DONE), "foreign": node(DONE)}
+    answer = kata_removal([installer("kd", "a")], STACK, "kata-system", NAMED, nodes)
+    [refusal] = answer["refusals"]
+    assert refusal.startswith("b has the runtime and no installer")
+    jobs = kata_removal([], STACK, "kata-system", NAMED, nodes, jobs=True)
+    assert jobs["refusals"] == []
+
+
+def test_a_node_on_which_a_removal_was_interrupted_is_finished() -> None:
+    nodes = {"a": node(DONE, "kata_deploy"), "b": node({}), "control": node(DONE, "operands")}
+    answer = kata_removal([installer("kd", "control")], STACK, "kata-system", NAMED, nodes)
+    assert (answer["refusals"], answer["nodes"], answer["pods"]) == ([], ["a", "control"], {"a": [], "control": ["kd"]})
+
+
+def test_every_class_of_kata_deploy_counts() -> None:
+    machine = pod("machine", "a", runtimeClassName="kata-qemu-nvidia-gpu-snp")
+    assert removal(machine)["refusals"] == []
+    answer = kata_removal([machine], STACK, "kata-system", NAMED, NODES, classes=["kata-qemu-nvidia-gpu-snp"])
+    assert "default/machine" in answer["refusals"][0]
+    assert "kata-qemu-nvidia-gpu-snp" in {entry["name"] for entry in answer["waits"]}

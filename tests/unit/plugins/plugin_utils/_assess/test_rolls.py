@@ -13,9 +13,11 @@ import pytest
 
 from ansible_collections.katagpu.cluster.plugins.plugin_utils import _manifests
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._labels import RUNTIME
+from ansible_collections.katagpu.cluster.plugins.plugin_utils._maintenance import ANNOTATION
 from tests.unit.assess_cluster import (
     CURRENT,
     HELM,
+    POLICIES,
     RELEASE,
     WORKLOAD,
     api,
@@ -23,6 +25,7 @@ from tests.unit.assess_cluster import (
     ask_current,
     current_node,
     gpu_pod,
+    policy,
     release_secret,
     runtime,
 )
@@ -51,11 +54,35 @@ def secret(values: Mapping[str, Any]) -> dict[str, Any]:
     return {"metadata": {"name": "sh.helm.release.v1.kata-deploy.v1"}, "data": {"release": text}}
 
 
-def current(*labels: Mapping[str, str], installed: Mapping[str, Any] | None = VALUES, **given: Any) -> dict[str, Any]:
+def live(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The DaemonSet of kata-deploy as these values make it."""
+    template = {"spec": {"nodeSelector": values["nodeSelector"]}}
+    return {
+        "/apis/apps/v1/namespaces/kata-system/daemonsets/kata-deploy": {
+            "metadata": {"name": "kata-deploy"},
+            "spec": {"template": template},
+        }
+    }
+
+
+def begun(*parts: str) -> dict[str, str]:
+    return {ANNOTATION: json.dumps({"cordoned_by_us": True, "rolls": list(parts)})}
+
+
+def current(
+    *labels: Mapping[str, str],
+    installed: Mapping[str, Any] | None = VALUES,
+    daemonset: bool = True,
+    marks: Mapping[str, Mapping[str, str]] | None = None,
+    **given: Any,
+) -> dict[str, Any]:
     """The nodes b, c, d with these labels, and kata-deploy with these values."""
     items = [current_node(name, more) for name, more in zip("bcd", labels, strict=False)]
+    for item in items:
+        item["metadata"]["annotations"] = dict((marks or {}).get(item["metadata"]["name"], {}))
     stored = {"/api/v1/namespaces/kata-system/secrets/x": secret(installed)} if installed is not None else {}
-    cluster = api(*items, version="v1.35.0", **stored, **given.pop("more", {}))
+    there = live(installed) if installed is not None and daemonset else {}
+    cluster = api(*items, version="v1.35.0", **stored, **there, **given.pop("more", {}))
     return ask_current(cluster, **{"nodes": NAMED, "helm": [CHART], **given})
 
 
@@ -68,6 +95,7 @@ def test_a_node_gets_the_runtime_when_its_mark_is_another_one() -> None:
         "labels": MARK,
         "stale": [],
         "unagreed": [],
+        "missing": False,
     }
 
 
@@ -96,6 +124,26 @@ def test_changed_values_come_to_no_node_by_themselves() -> None:
     assert "C07" not in {item["id"] for item in answer["findings"]}
 
 
+def test_values_of_before_come_to_no_node_by_themselves_either() -> None:
+    """After a roll that failed on its first node: the others still have the mark that is wanted again, and no installer."""
+    other = _manifests.kata_deploy_values(CURRENT, "k8s", {"a": "b"}, [], {"debug": True})
+    roll = current({RUNTIME: other["nodeSelector"][RUNTIME]}, MARK, MARK, installed=other)["rolls"]["kata_deploy"]
+    assert (roll["nodes"], roll["stale"]) == (["b", "c", "d"], ["c", "d"])
+
+
+def test_a_release_whose_daemonset_is_gone_is_installed_again() -> None:
+    roll = current(MARK, MARK, {}, daemonset=False)["rolls"]["kata_deploy"]
+    assert (roll["missing"], roll["nodes"], roll["stale"]) == (True, ["b", "c", "d"], ["b", "c"])
+
+
+def test_a_node_on_which_a_run_was_interrupted_is_finished_by_the_same_part() -> None:
+    rolls = current(MARK, MARK, MARK, marks={"c": begun("kata_deploy"), "d": begun("operands")})["rolls"]
+    assert rolls["kata_deploy"]["nodes"] == ["c"]
+    assert (rolls["operands"]["nodes"], rolls["operands"]["pods"]) == (["d"], {"d": []})
+    garbage = current(MARK, MARK, MARK, marks={"c": {ANNOTATION: "[]"}, "d": {ANNOTATION: "{"}})["rolls"]
+    assert garbage["kata_deploy"]["nodes"] == garbage["operands"]["nodes"] == []
+
+
 def test_in_job_mode_nothing_comes_one_by_one_and_pods_are_in_the_way() -> None:
     values = _manifests.kata_deploy_values(CURRENT, "k8s", {"a": "b"}, [], {"deploymentMode": "job"})
     chart = {**CHART, "values": values}
@@ -121,9 +169,14 @@ def test_operands_that_restart_containerd_are_held_back(
 ) -> None:
     item = node("b", labels)
     item["metadata"]["annotations"] = annotations
-    roll = ask(api(node("a"), item))["rolls"]["gpu_operator"]
+    roll = ask(api(node("a"), item, **{f"{POLICIES}/cluster-policy": policy()}))["rolls"]["gpu_operator"]
     assert (roll["nodes"] == ["b"]) is held
     assert roll["labels"] == ({OFF: None})
+
+
+def test_before_the_operator_is_there_its_operands_are_held_back_from_every_node() -> None:
+    """Also from one that somebody has labelled before."""
+    assert ask(api(node("a"), node("b", {WORKLOAD: "vm-passthrough"})))["rolls"]["gpu_operator"]["nodes"] == ["b"]
 
 
 def test_operands_of_the_current_stack_are_not_held_back() -> None:
