@@ -34,13 +34,19 @@ def uid(pod: dict[str, Any]) -> str:
     return str(pod["metadata"]["uid"])
 
 
+def one_line(text: str) -> str:
+    """Ansible breaks long messages."""
+    return " ".join(text.split())
+
+
 def ready_since(pod: dict[str, Any]) -> str:
     return next(str(one["lastTransitionTime"]) for one in pod["status"]["conditions"] if one["type"] == "Ready")
 
 
 @pytest.fixture(scope="module")
-def in_use() -> Iterator[None]:
-    """A Deployment whose pod has the GPU of the last node, and which comes back after each eviction."""
+def in_use() -> Iterator[dict[str, dict[str, Any]]]:
+    """A Deployment whose pod has the GPU of the last node, and which comes back after each eviction; with the vfio-managers
+    and that pod as they are before anything changes."""
     term = {"matchFields": [{"key": "metadata.name", "operator": "In", "values": [LAST]}]}
     affinity = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}}
     container = {
@@ -62,33 +68,46 @@ def in_use() -> Iterator[None]:
         }
     )
     lab.kubectl("rollout", "status", "-n", "default", f"deployment/{POD}", "--timeout=120s")
-    yield
+    yield {**vfio_managers(), POD: pods("default", POD)[LAST]}
     lab.kubectl("delete", "-n", "default", f"deployment/{POD}", "--wait=true")
     lab.kubectl("wait", "-n", "default", "--for=delete", "pod", "-l", f"app={POD}", "--timeout=120s")
 
 
-def test_a_rolling_change_is_refused_while_a_machine_has_a_gpu(in_use: None) -> None:
-    before = {node: uid(pod) for node, pod in vfio_managers().items()}
+def test_a_rolling_change_is_refused_while_a_machine_has_a_gpu(in_use: dict[str, dict[str, Any]]) -> None:
     run = lab.playbook("cluster", "-e", VALUES)
     assert run.returncode != 0
     assert f"GPU pods run on {LAST}" in run.output and "katagpu_operand_update: on_delete" in run.output
     assert not any(run.changed.values()), run.recap
-    assert {node: uid(pod) for node, pod in vfio_managers().items()} == before
+    assert {node: uid(pod) for node, pod in vfio_managers().items()} == {node: uid(in_use[node]) for node in NODES}
 
 
-def test_on_delete_replaces_operands_on_one_drained_node_after_the_other(in_use: None) -> None:
-    managers, machine = vfio_managers(), pods("default", POD)[LAST]
+def test_a_roll_that_fails_leaves_its_node_to_the_next_run(in_use: dict[str, dict[str, Any]]) -> None:
+    """The time is too short for the new operands, as where an image cannot be pulled."""
+    run = lab.playbook("cluster", "-e", VALUES, *ON_DELETE, "-e", "gpu_operator_timeout_seconds=1")
+    assert run.returncode != 0
+    assert f"{NODES[0]}: the replacement of the operands did not succeed" in one_line(run.output), run.output
+    # The hosts are as they should be, and their phase does not take the cordon of another phase away.
+    hosts = lab.playbook("hosts")
+    assert "The cluster phase goes on with it" in one_line(hosts.output), hosts.output
+    found = {item["metadata"]["name"]: item for item in lab.kubectl_json("get", "nodes")["items"]}
+    assert [name for name, node in found.items() if node["spec"].get("unschedulable")] == [NODES[0]]
+    mark = json.loads(found[NODES[0]]["metadata"]["annotations"]["katagpu.io/maintenance"])
+    assert mark["rolls"] == ["operands"] and mark["cordoned_by_us"] is True
+    assert uid(vfio_managers()[LAST]) == uid(in_use[LAST]) and uid(pods("default", POD)[LAST]) == uid(in_use[POD])
+
+
+def test_on_delete_replaces_operands_on_one_drained_node_after_the_other(in_use: dict[str, dict[str, Any]]) -> None:
     run = lab.playbook("cluster", "-e", VALUES, *ON_DELETE)
     print(f"cluster.yml: {run.seconds:.0f} s")
     assert run.returncode == 0, run.output
     after, again = vfio_managers(), pods("default", POD)[LAST]
     assert set(after) == set(NODES)
     for node in NODES:
-        assert uid(after[node]) != uid(managers[node])
+        assert uid(after[node]) != uid(in_use[node])
         env = after[node]["spec"]["containers"][0]["env"]
         assert {"name": "CHANGED", "value": "once"} in env
     # The machine ran on while the first node was done, and was evicted before its own vfio-manager was replaced.
-    assert uid(again) != uid(machine)
+    assert uid(again) != uid(in_use[POD])
     assert (
         ready_since(after[NODES[0]])
         <= again["metadata"]["creationTimestamp"]
@@ -102,7 +121,7 @@ def test_on_delete_replaces_operands_on_one_drained_node_after_the_other(in_use:
         )
 
 
-def test_a_second_run_changes_nothing(in_use: None) -> None:
+def test_a_second_run_changes_nothing(in_use: dict[str, dict[str, Any]]) -> None:
     before = {node: uid(pod) for node, pod in vfio_managers().items()}
     run = lab.playbook("cluster", "-e", VALUES, *ON_DELETE)
     assert run.returncode == 0, run.output
