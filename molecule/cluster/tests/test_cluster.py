@@ -14,6 +14,9 @@ import pytest
 
 KUBECONFIG = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"]) / ".build" / "lab" / "kubeconfig"
 
+# Nodes get it while they are drained.
+MARK = "katagpu.io/kata-runtime"
+
 
 @pytest.fixture
 def kubectl(host: Any) -> Any:
@@ -33,7 +36,11 @@ def test_nodes_exist_and_are_ready(kubectl: Any) -> None:
 
 def test_the_runtime_is_restricted_to_labelled_nodes(kubectl: Any) -> None:
     installer = kubectl("get daemonset kata-deploy -n kata-system")["spec"]["template"]["spec"]
-    assert installer["nodeSelector"] == {"nvidia.com/gpu.workload.config": "vm-passthrough"}
+    selector = installer["nodeSelector"]
+    assert selector == {"nvidia.com/gpu.workload.config": "vm-passthrough", MARK: selector[MARK]}
+    for node in kubectl("get nodes")["items"]:
+        name, labels = node["metadata"]["name"], node["metadata"]["labels"]
+        assert labels.get(MARK) == (selector[MARK] if name.startswith("kata-") else None), name
 
 
 def test_helm_releases_have_fixed_names(host: Any) -> None:
