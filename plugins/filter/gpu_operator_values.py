@@ -9,7 +9,7 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.katagpu.cluster.plugins.module_utils._errors import KatagpuError
-from ansible_collections.katagpu.cluster.plugins.plugin_utils import _manifests
+from ansible_collections.katagpu.cluster.plugins.plugin_utils import _charts
 
 DOCUMENTATION = r"""
 name: gpu_operator_values
@@ -60,7 +60,7 @@ _value:
 
 def gpu_operator_values(*arguments: Any, **options: Any) -> Any:
     try:
-        return _manifests.gpu_operator_values(*arguments, **options)
+        return _charts.gpu_operator_values(*arguments, **options)
     except KatagpuError as error:
         raise AnsibleFilterError(f"gpu_operator_values: {error}") from error
 

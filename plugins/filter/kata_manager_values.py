@@ -9,7 +9,7 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.katagpu.cluster.plugins.module_utils._errors import KatagpuError
-from ansible_collections.katagpu.cluster.plugins.plugin_utils import _manifests
+from ansible_collections.katagpu.cluster.plugins.plugin_utils import _charts
 
 DOCUMENTATION = r"""
 name: kata_manager_values
@@ -43,7 +43,7 @@ _value:
 
 def kata_manager_values(*arguments: Any, **options: Any) -> Any:
     try:
-        return _manifests.kata_manager_values(*arguments, **options)
+        return _charts.kata_manager_values(*arguments, **options)
     except KatagpuError as error:
         raise AnsibleFilterError(f"kata_manager_values: {error}") from error
 

@@ -9,7 +9,7 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.katagpu.cluster.plugins.module_utils._errors import KatagpuError
-from ansible_collections.katagpu.cluster.plugins.plugin_utils import _manifests
+from ansible_collections.katagpu.cluster.plugins.plugin_utils import _charts
 
 DOCUMENTATION = r"""
 name: wanted_charts
@@ -52,7 +52,7 @@ _value:
 
 def wanted_charts(*arguments: Any, **options: Any) -> Any:
     try:
-        return _manifests.wanted_charts(*arguments, **options)
+        return _charts.wanted_charts(*arguments, **options)
     except KatagpuError as error:
         raise AnsibleFilterError(f"wanted_charts: {error}") from error
 

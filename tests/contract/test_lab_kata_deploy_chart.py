@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_collections.katagpu.cluster.plugins.plugin_utils import _manifests, _releases
+from ansible_collections.katagpu.cluster.plugins.plugin_utils import _charts, _releases
 from tests.contract.lab_charts import CHARTS, helm, leaves, only, render, values
 from tests.lab.standins import facts
 
@@ -112,7 +112,7 @@ def test_classes_and_snapshotter_come_only_where_the_values_ask(asked: dict[str,
     """values.snapshotter, classes.maker, classes.gpu-selectors: with the values that the role hands to Helm."""
     stack = _releases.lookup("26.7")
     file = tmp_path / "values.yaml"
-    given = _manifests.kata_deploy_values(stack, "k8s", {"a": "b"}, [], {}, confidential=asked)
+    given = _charts.kata_deploy_values(stack, "k8s", {"a": "b"}, [], {}, confidential=asked)
     file.write_text(yaml.safe_dump(given), encoding="utf-8")
     done = helm("template", "kata-deploy", str(CHARTS / CHART), "--namespace", "kata-system", "--values", str(file))
     assert done.returncode == 0, done.stderr

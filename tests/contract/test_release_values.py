@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.katagpu.cluster.plugins.plugin_utils import _manifests, _releases
+from ansible_collections.katagpu.cluster.plugins.plugin_utils import _charts, _releases
 from tests.contract import product
 from tests.contract.lab_charts import leaves
 from tests.lab.standins import facts
@@ -37,7 +37,7 @@ def given(release: dict[str, Any], part: str, confidential: dict[str, str] | Non
         return dict(release[part]["values"])
     toleration = {"key": "a", "operator": "Exists"}
     selector = release[part]["node_selector"]
-    return _manifests.kata_deploy_values(release, "k8s", selector, [toleration], {}, confidential=confidential)
+    return _charts.kata_deploy_values(release, "k8s", selector, [toleration], {}, confidential=confidential)
 
 
 def known(name: str) -> set[str]:
@@ -175,7 +175,7 @@ def test_the_kata_manager_of_the_release_is_the_default_of_its_chart(name: str) 
     row = table(RELEASES[name], "gpu_operator")
     manager = RELEASES[name]["kata_manager"]
     options = {"runtime_classes" if key == "classes" else key: value for key, value in manager.items()}
-    values = _manifests.kata_manager_values(options)
+    values = _charts.kata_manager_values(options)
     fact = facts.value(row, "values.kata-manager")
     assert values == {key: fact[key] for key in values} and "config" in values
     assert unknown({"kataManager": values}, known(row)) == set()

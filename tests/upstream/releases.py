@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from ansible_collections.katagpu.cluster.plugins.plugin_utils import _manifests, _releases
+from ansible_collections.katagpu.cluster.plugins.plugin_utils import _charts, _releases
 from tests.lab import paths
 from tests.lab.standins import facts
 
@@ -43,19 +43,17 @@ def table(part: str, version: str) -> str | None:
 def gpu_operator_values(release: Release) -> dict[str, dict[str, Any]]:
     """Values of the role gpu_operator, by what the inventory says."""
     found = {
-        "no input": _manifests.gpu_operator_values(release, {}),
-        "katagpu_default_workload": _manifests.gpu_operator_values(release, {}, default_workload="vm-passthrough"),
-        "vfio.host_owner_values": _manifests.gpu_operator_values(release, release["vfio"]["host_owner_values"]),
-        "katagpu_operand_update: on_delete": _manifests.gpu_operator_values(
-            release, {}, operand_update=_manifests.ON_DELETE
-        ),
+        "no input": _charts.gpu_operator_values(release, {}),
+        "katagpu_default_workload": _charts.gpu_operator_values(release, {}, default_workload="vm-passthrough"),
+        "vfio.host_owner_values": _charts.gpu_operator_values(release, release["vfio"]["host_owner_values"]),
+        "katagpu_operand_update: on_delete": _charts.gpu_operator_values(release, {}, operand_update=_charts.ON_DELETE),
     }
     if "kata_manager" in release:
         options = {
             "runtime_classes" if key == "classes" else key: value for key, value in release["kata_manager"].items()
         }
         options |= {"image_pull_policy": "Always", "image_pull_secrets": [], "env": [], "resources": {}}
-        found["gpu_operator_kata_manager"] = _manifests.gpu_operator_values(release, {}, options)
+        found["gpu_operator_kata_manager"] = _charts.gpu_operator_values(release, {}, options)
     return found
 
 
@@ -70,7 +68,7 @@ def kata_deploy_values(release: Release) -> dict[str, dict[str, Any]]:
     selector = release["kata_deploy"]["node_selector"]
 
     def values(distribution: str, given: dict[str, Any]) -> dict[str, Any]:
-        return _manifests.kata_deploy_values(release, distribution, selector, [TOLERATION], given)
+        return _charts.kata_deploy_values(release, distribution, selector, [TOLERATION], given)
 
     found = {f"kata_deploy_distribution: {one}": values(one, {}) for one in distributions()}
     return {**found, "deploymentMode: job": values("k8s", {"deploymentMode": "job"})}

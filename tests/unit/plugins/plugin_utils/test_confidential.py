@@ -15,6 +15,7 @@ from ansible_collections.katagpu.cluster.plugins.filter import confidential_node
 from ansible_collections.katagpu.cluster.plugins.module_utils._errors import KatagpuError
 from ansible_collections.katagpu.cluster.plugins.plugin_utils import (
     _chart_values,
+    _charts,
     _confidential,
     _controller,
     _manifests,
@@ -34,7 +35,7 @@ PLAIN = "kata-qemu-nvidia-gpu"
 
 
 def values(confidential: dict[str, str], given: dict[str, Any] | None = None) -> dict[str, Any]:
-    return _manifests.kata_deploy_values(STACK, "k8s", {"a": "b"}, [], given or {}, confidential=confidential)
+    return _charts.kata_deploy_values(STACK, "k8s", {"a": "b"}, [], given or {}, confidential=confidential)
 
 
 # Who asks for what
@@ -61,7 +62,7 @@ def test_named_nodes_say_it_of_kata_nodes_only() -> None:
 
 
 def test_without_a_demand_the_values_are_those_of_the_plain_class() -> None:
-    plain = _manifests.kata_deploy_values(STACK, "k8s", {"a": "b"}, [], {})
+    plain = _charts.kata_deploy_values(STACK, "k8s", {"a": "b"}, [], {})
     assert values({}) == plain and plain["snapshotter"] == {"setup": []}
     assert set(plain["shims"]) == {"disableAll", "qemu-nvidia-gpu"}
 
@@ -86,7 +87,7 @@ def test_the_users_values_have_the_last_word() -> None:
 
 def test_preflight_looks_at_the_same_values() -> None:
     for wanted in ({}, MIXED):
-        charts = _manifests.wanted_charts(STACK, {}, {"confidential": wanted, "node_selector": {"a": "b"}})
+        charts = _charts.wanted_charts(STACK, {}, {"confidential": wanted, "node_selector": {"a": "b"}})
         assert {one["chart"]: one["values"] for one in charts}["kata-deploy"] == values(wanted)
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.katagpu.cluster.plugins.module_utils._cluster.labels import problems
 from ansible_collections.katagpu.cluster.plugins.module_utils._errors import KatagpuError
+from ansible_collections.katagpu.cluster.plugins.plugin_utils import _charts as charts
 from ansible_collections.katagpu.cluster.plugins.plugin_utils import _manifests as manifests
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._labels import RUNTIME
 
@@ -114,70 +115,6 @@ class TestImages:
         assert containers[0]["image"] == "a.io/x/proxy:v1", "the input was changed"
 
 
-class TestKataManager:
-    def test_nothing_given_leaves_the_chart_alone(self) -> None:
-        assert manifests.kata_manager_values({}) == {}
-
-    def test_the_whole_block(self) -> None:
-        assert manifests.kata_manager_values(
-            {
-                "enabled": True,
-                "artifacts_dir": "/opt/artifacts",
-                "runtime_classes": [
-                    {"name": "one", "artifacts": {"url": "registry.example.com/a:1", "pull_secret": "s"}},
-                    {"name": "two", "node_selector": {"cc": "true"}, "artifacts": {"url": "registry.example.com/b:1"}},
-                ],
-                "repository": "registry.example.com",
-                "image": "manager",
-                "version": "v1",
-                "image_pull_policy": "Always",
-                "image_pull_secrets": ["s"],
-                "env": [{"name": "A", "value": "b"}],
-                "resources": {"limits": {"cpu": "1"}},
-            }
-        ) == {
-            "enabled": True,
-            "config": {
-                "artifactsDir": "/opt/artifacts",
-                "runtimeClasses": [
-                    {
-                        "name": "one",
-                        "nodeSelector": {},
-                        "artifacts": {"url": "registry.example.com/a:1", "pullSecret": "s"},
-                    },
-                    {
-                        "name": "two",
-                        "nodeSelector": {"cc": "true"},
-                        "artifacts": {"url": "registry.example.com/b:1", "pullSecret": ""},
-                    },
-                ],
-            },
-            "repository": "registry.example.com",
-            "image": "manager",
-            "version": "v1",
-            "imagePullPolicy": "Always",
-            "imagePullSecrets": ["s"],
-            "env": [{"name": "A", "value": "b"}],
-            "resources": {"limits": {"cpu": "1"}},
-        }
-
-    def test_false_and_empty_are_values(self) -> None:
-        assert manifests.kata_manager_values({"enabled": False, "env": [], "image": None}) == {
-            "enabled": False,
-            "env": [],
-        }
-
-    @pytest.mark.parametrize("word", ["artifactsDir", "imagePullPolicy", "runtimeClasses"])
-    def test_the_words_of_the_chart_are_refused(self, word: str) -> None:
-        with pytest.raises(KatagpuError, match=f"unknown option {word}; known are artifacts_dir"):
-            manifests.kata_manager_values({word: "x"})
-
-    @pytest.mark.parametrize("entry", [{"name": "x"}, {"artifacts": {"url": "u"}}, {"name": "x", "artifacts": {}}])
-    def test_an_incomplete_class_is_refused(self, entry: dict[str, Any]) -> None:
-        with pytest.raises(KatagpuError, match=r"each entry needs a name and artifacts\.url"):
-            manifests.kata_manager_values({"runtime_classes": [entry]})
-
-
 class TestWaits:
     def waits(self, kata: list[str], container: list[str]) -> list[dict[str, Any]]:
         values = {"a": {"x": 1}, "b": {"enabled": False}}
@@ -249,46 +186,10 @@ class TestWaits:
             assert ("namespace" in entry) == (entry["kind"] in ("Deployment", "DaemonSet"))
 
 
-class TestWantedCharts:
-    STACK = {
-        "install_order": ["gpu_operator", "kata_deploy"],
-        "gpu_operator": {"name": "go", "namespace": "gns", "chart_version": "1", "values": {"mode": {"x": 1}}},
-        "kata_deploy": {
-            "name": "kd",
-            "namespace": "kns",
-            "chart_version": "2",
-            "values": {},
-            "node_selector": {"a": "b"},
-        },
-    }
-
-    def test_what_is_not_given_is_that_of_the_release(self) -> None:
-        empty = {"name": None, "namespace": None, "chart_version": None, "values": {}, "node_selector": {}}
-        first, second = manifests.wanted_charts(self.STACK, {**empty, "kata_manager": {}}, {**empty, "tolerations": []})
-        assert first == {**pins("go", "gns", "1", "gpu-operator"), "values": {"mode": {"x": 1}}}
-        assert second["values"] == manifests.kata_deploy_values(self.STACK, "k8s", {"a": "b"}, [], {})
-        assert pins("kd", "kns", "2", "kata-deploy").items() <= second.items()
-
-    def test_inputs_of_the_roles_count(self) -> None:
-        own = {"name": "n", "values": {"mode": {"y": 2}}, "kata_manager": {"enabled": True}, "default_workload": "w"}
-        first = manifests.wanted_charts(self.STACK, own, {})[0]
-        assert first["name"] == "n"
-        kata, sandbox = {"enabled": True}, {"defaultWorkload": "w"}
-        assert first["values"] == {"mode": {"x": 1, "y": 2}, "kataManager": kata, "sandboxWorkloads": sandbox}
-
-    def test_a_release_without_a_chart_of_kata_has_one(self) -> None:
-        stack = {**self.STACK, "install_order": ["coco_operator", "gpu_operator"]}
-        assert [item["chart"] for item in manifests.wanted_charts(stack, {}, {})] == ["gpu-operator"]
-
-
-def pins(name: str, namespace: str, version: str, chart: str) -> dict[str, str]:
-    return {"name": name, "namespace": namespace, "chart_version": version, "chart": chart}
-
-
 class TestKataDeploy:
     def values(self, **changes: Any) -> dict[str, Any]:
         options: dict[str, Any] = {"distribution": "k8s", "node_selector": {"a": "b"}, "tolerations": [], "values": {}}
-        return manifests.kata_deploy_values(STACK, **{"chart_version": "4.0.0+x", **options, **changes})
+        return charts.kata_deploy_values(STACK, **{"chart_version": "4.0.0+x", **options, **changes})
 
     def test_release_then_role_then_user(self) -> None:
         values = self.values(
@@ -325,10 +226,10 @@ class TestKataDeploy:
         paths = ["job.nodeSelector", "job.cleanup.nodeSelector"]
         stack = {"kata_deploy": {**STACK["kata_deploy"], "job_node_selectors": paths}}
         arguments = ("k8s", {"a": "b"}, [], {"deploymentMode": "job"})
-        values = manifests.kata_deploy_values(stack, *arguments)
+        values = charts.kata_deploy_values(stack, *arguments)
         assert values["job"] == {"nodeSelector": {"a": "b"}, "cleanup": {"nodeSelector": {"a": "b"}}}
         assert values["nodeSelector"] == {"a": "b"}, "Helm makes all Jobs at once"
-        assert "job" not in manifests.kata_deploy_values(stack, "k8s", {"a": "b"}, [], {}, "4")
+        assert "job" not in charts.kata_deploy_values(stack, "k8s", {"a": "b"}, [], {}, "4")
 
     def test_every_node_of_the_cluster_is_refused(self) -> None:
         with pytest.raises(KatagpuError, match="containerd of every node would be restarted"):

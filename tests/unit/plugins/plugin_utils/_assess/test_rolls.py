@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.katagpu.cluster.plugins.plugin_utils import _manifests
+from ansible_collections.katagpu.cluster.plugins.plugin_utils import _charts
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._labels import RUNTIME
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._maintenance import ANNOTATION
 from tests.unit.assess_cluster import (
@@ -31,7 +31,7 @@ from tests.unit.assess_cluster import (
 )
 from tests.unit.fake_api import node
 
-VALUES = _manifests.kata_deploy_values(CURRENT, "k8s", CURRENT["kata_deploy"]["node_selector"], [], {})
+VALUES = _charts.kata_deploy_values(CURRENT, "k8s", CURRENT["kata_deploy"]["node_selector"], [], {})
 MARK = {RUNTIME: VALUES["nodeSelector"][RUNTIME]}
 CHART = {
     "name": "kata-deploy",
@@ -116,7 +116,7 @@ def test_where_the_chart_is_gone_no_node_may_keep_its_mark() -> None:
 
 def test_changed_values_come_to_no_node_by_themselves() -> None:
     """So machines may run elsewhere meanwhile."""
-    before = _manifests.kata_deploy_values(CURRENT, "k8s", {}, [], {"debug": True, "nodeSelector": {"a": "b"}})
+    before = _charts.kata_deploy_values(CURRENT, "k8s", {}, [], {"debug": True, "nodeSelector": {"a": "b"}})
     old = {RUNTIME: before["nodeSelector"][RUNTIME], WORKLOAD: "vm-passthrough"}
     answer = current(old, old, old, installed=before, more={"/api/v1/pods/p": gpu_pod()})
     assert answer["helm"][0]["verdict"] == "upgrade"
@@ -126,7 +126,7 @@ def test_changed_values_come_to_no_node_by_themselves() -> None:
 
 def test_values_of_before_come_to_no_node_by_themselves_either() -> None:
     """After a roll that failed on its first node: the others still have the mark that is wanted again, and no installer."""
-    other = _manifests.kata_deploy_values(CURRENT, "k8s", {"a": "b"}, [], {"debug": True})
+    other = _charts.kata_deploy_values(CURRENT, "k8s", {"a": "b"}, [], {"debug": True})
     roll = current({RUNTIME: other["nodeSelector"][RUNTIME]}, MARK, MARK, installed=other)["rolls"]["kata_deploy"]
     assert (roll["nodes"], roll["stale"]) == (["b", "c", "d"], ["c", "d"])
 
@@ -145,7 +145,7 @@ def test_a_node_on_which_a_run_was_interrupted_is_finished_by_the_same_part() ->
 
 
 def test_in_job_mode_nothing_comes_one_by_one_and_pods_are_in_the_way() -> None:
-    values = _manifests.kata_deploy_values(CURRENT, "k8s", {"a": "b"}, [], {"deploymentMode": "job"})
+    values = _charts.kata_deploy_values(CURRENT, "k8s", {"a": "b"}, [], {"deploymentMode": "job"})
     chart = {**CHART, "values": values}
     labels = {WORKLOAD: "vm-passthrough"}
     answer = current(labels, labels, labels, helm=[chart], more={"/api/v1/pods/p": gpu_pod()})
