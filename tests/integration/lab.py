@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,9 @@ def playbook(
     inventory: Path | str = INVENTORY,
     timeout: float = 1500,
     environment: Mapping[str, str] | None = None,
+    kill_when: Callable[[], bool] | None = None,
 ) -> PlaybookRun:
+    """With C(kill_when) the run is killed, with all that it has started, as soon as that is true."""
     begun = time.monotonic()
     target = name if name.endswith(".yml") else f"katagpu.cluster.{name}"
     command = ["ansible-playbook", target, "-i", str(inventory), *arguments]
@@ -77,7 +80,7 @@ def playbook(
         stream.write(f"$ {' '.join(command)}\n")
         stream.flush()
         start = stream.tell()
-        done = subprocess.run(
+        process = subprocess.Popen(
             command,
             cwd=REPOSITORY,
             env={
@@ -89,12 +92,28 @@ def playbook(
             },
             stdout=stream,
             stderr=subprocess.STDOUT,
-            timeout=timeout,
-            check=False,
+            start_new_session=True,
         )
+        code = _ended(process, begun + timeout, kill_when)
         stream.seek(start)
         output = stream.read()
-    return PlaybookRun(done.returncode, output, time.monotonic() - begun)
+    return PlaybookRun(code, output, time.monotonic() - begun)
+
+
+def _ended(process: subprocess.Popen[bytes], deadline: float, kill_when: Callable[[], bool] | None) -> int:
+    try:
+        while True:
+            try:
+                return process.wait(timeout=1 if kill_when else max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                if kill_when is None or time.monotonic() > deadline:
+                    raise
+                if kill_when():
+                    os.killpg(process.pid, signal.SIGKILL)
+    finally:
+        # Also where the tests are interrupted: the run is in a session of its own.
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def lab(*arguments: str, timeout: float = 2700) -> str:
