@@ -41,11 +41,7 @@ def kata_removal(
         if (pod.get("spec") or {}).get("runtimeClassName") in every and not _finished(pod)
     )
     begun = [name for name in named if PART in begun_rolls(nodes.get(name, {}).get("annotations", {}))]
-    done = [
-        name
-        for name in named
-        if not jobs and kata["done_label"].items() <= nodes.get(name, {}).get("labels", {}).items()
-    ]
+    done = [name for name in named if not jobs and _has(nodes.get(name, {}).get("labels", {}), kata["done_label"])]
     orphaned = sorted(set(done) - set(installers) - set(begun))
     ordered = sorted(
         {*installers, *begun}, key=lambda name: (_CONTROL_PLANE in nodes.get(name, {}).get("labels", {}), name)
@@ -103,6 +99,11 @@ def _refusals(
 
 def _some(names: list[str]) -> str:
     return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+
+
+def _has(labels: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
+    """Not by comparing items: Ansible hands mappings over whose items are no sets."""
+    return all(labels.get(key) == value for key, value in wanted.items())
 
 
 def _finished(pod: Mapping[str, Any]) -> bool:
