@@ -84,6 +84,15 @@ def _labelled(scene: Scene, inventory: Inventory) -> None:
     scene.label("container-1", {WORKLOAD: "container"})
 
 
+def _both_labelled(scene: Scene, inventory: Inventory) -> None:
+    _labelled(scene, inventory)
+    scene.label("kata-2", {WORKLOAD: "vm-passthrough"})
+
+
+# No host is asked here: this stands for what the phase of the hosts would have found.
+ONE_ELIGIBLE = {"all": ["container-1", "kata-2"], "kata": ["kata-2"], "container": ["container-1"]}
+
+
 CASES = (
     Case(
         "pending",
@@ -176,13 +185,21 @@ CASES = (
     ),
     Case(
         "not_eligible",
-        "Nodes that are not eligible, before operator and runtime come",
-        "``playbooks/cluster.yml --limit localhost,container-1``, ``kata-1`` with its label and ``kata-2`` without, and the"
-        " runtime to come by Jobs, which go to every labelled node at once",
+        "Nodes that are not eligible, before the operator comes",
+        "``playbooks/cluster.yml --limit localhost,container-1``, and ``kata-2`` without the workload label",
         _labelled,
-        {"kata_deploy_values": {"deploymentMode": "job"}},
         playbook="cluster",
-        blocks=blocks("unprotected_nodes", "selected_not_eligible"),
-        says=("kata-2 of the inventory is not eligible", "katagpu_protect_ineligible", "kata-1 is not eligible"),
+        blocks=blocks("unprotected_nodes"),
+        says=("kata-2 of the inventory is not eligible", "katagpu_protect_ineligible"),
+    ),
+    Case(
+        "runtime_by_jobs",
+        "Nodes that are not eligible, before the runtime comes",
+        "``kata-1`` and ``kata-2`` with the workload label, of which ``kata-2`` alone is eligible, and the runtime to come by Jobs, which go"
+        " to every labelled node at once",
+        _both_labelled,
+        {"kata_deploy_values": {"deploymentMode": "job"}, "katagpu_eligible": ONE_ELIGIBLE},
+        blocks=blocks("selected_not_eligible"),
+        says=("kata-1 is not eligible",),
     ),
 )
