@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import stat
-import tempfile
 from typing import List, Optional
 
 from ansible_collections.katagpu.cluster.plugins.module_utils._errors import KatagpuError
@@ -106,6 +105,21 @@ class HostRoot:
                 f"Fix: see to it that root can write to {os.path.dirname(absolute)} (read-only, full), then run again."
             ) from error
 
+    def replace(self, new: str, absolute: str) -> None:
+        """A file that somebody else has written beside the target takes its place, with mode and owner of the old one."""
+        try:
+            handle = os.open(self.path(new), os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+            _take_place(self.path(new), self.path(absolute), None)
+        except OSError as error:
+            raise KatagpuError(
+                f"{absolute} could not be replaced: {error.strerror or error}. It is as it was. "
+                f"Fix: see to it that root can write to {os.path.dirname(absolute)} (read-only, full), then run again."
+            ) from error
+
     def remove(self, absolute: str) -> None:
         try:
             os.unlink(self.path(absolute))
@@ -119,29 +133,37 @@ class HostRoot:
 
 
 def _replace(target: str, text: str, mode: int) -> None:
-    folder = os.path.dirname(target)
+    folder, name = os.path.split(target)
     os.makedirs(folder, mode=0o755, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=".katagpu-", dir=folder)
+    # Always the same name, so that what a power cut leaves behind is gone after the next run.
+    temporary = os.path.join(folder, f".katagpu-{name}")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+        with os.fdopen(os.open(temporary, flags, 0o600), "w", encoding="utf-8") as stream:
             stream.write(text)
             stream.flush()
             os.fsync(stream.fileno())
-        try:
-            before = os.stat(target)
-            os.chmod(temporary, stat.S_IMODE(before.st_mode))
-            os.chown(temporary, before.st_uid, before.st_gid)
-            _copy_label(target, temporary)
-        except FileNotFoundError:
-            os.chmod(temporary, mode)
-        os.rename(temporary, target)
-        _sync_folder(folder)
+        _take_place(temporary, target, mode)
     except BaseException:
         try:
             os.unlink(temporary)
         except OSError:
             pass
         raise
+
+
+def _take_place(temporary: str, target: str, mode: Optional[int]) -> None:
+    """C(mode) is for a file that is not there yet."""
+    try:
+        before = os.stat(target)
+        os.chmod(temporary, stat.S_IMODE(before.st_mode))
+        os.chown(temporary, before.st_uid, before.st_gid)
+        _copy_label(target, temporary)
+    except FileNotFoundError:
+        if mode is not None:
+            os.chmod(temporary, mode)
+    os.rename(temporary, target)
+    _sync_folder(os.path.dirname(target))
 
 
 def _copy_label(source: str, target: str) -> None:

@@ -159,6 +159,7 @@ reboot_required:
 commands:
   description:
     - The commands that were run to generate the boot loader's configuration or to make a deployment. None are needed for loader entries.
+    - What makes C(grub.cfg) anew is run with an option C(-o) beside the old file, which the new one then replaces in one step.
     - In check mode, and where O(root) is not V(/), those that would have to be run.
   returned: success
   type: list

@@ -6,13 +6,12 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Callable, Dict, List, Sequence, Tuple
+from typing import Any, Callable, Dict, Sequence
 
-from ansible_collections.katagpu.cluster.plugins.module_utils._boot import drop_in, facts, hints, plan
+from ansible_collections.katagpu.cluster.plugins.module_utils._boot import drop_in, facts, generate, hints, plan
 from ansible_collections.katagpu.cluster.plugins.module_utils._errors import KatagpuError
 from ansible_collections.katagpu.cluster.plugins.module_utils._root import HostRoot
 
-Run = Callable[[List[str]], Tuple[int, str, str]]
 Backup = Callable[[str], Any]
 
 # The names of backups have characters that a FAT file system refuses, and boot loaders read every file of these folders.
@@ -25,7 +24,7 @@ def apply(
     computed: plan.CmdlinePlan,
     present: Sequence[str],
     absent: Sequence[str],
-    run: Run,
+    run: generate.Run,
     backup: Backup,
     execute: bool,
 ) -> None:
@@ -41,7 +40,7 @@ def apply(
     if not execute and computed.commands:
         return
     for command in computed.commands:
-        code, out, error = run(command)
+        code, out, error = generate.run(root, command, run)
         if code != 0:
             written = ", ".join(computed.writes) or "no file"
             raise KatagpuError(

@@ -10,6 +10,7 @@ from typing import Any, Dict, List, Optional, Tuple
 from ansible_collections.katagpu.cluster.plugins.module_utils._boot import (
     bls,
     bootloader,
+    generate,
     grub_cfg,
     grub_env,
     hints,
@@ -203,5 +204,5 @@ def _ostree_reason(generated: Generated, staged: Optional[bytes]) -> str:
 
 def _regenerate(seen: Dict[str, Any]) -> List[str]:
     if bootloader.is_suse(seen):
-        return ["grub2-mkconfig", "-o", "/boot/grub2/grub.cfg"]
-    return ["update-grub"]
+        return [*generate.MKCONFIG, "/boot/grub2/grub.cfg"]
+    return generate.UPDATE_GRUB

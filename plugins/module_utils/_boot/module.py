@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from typing import Any, Dict, List, NoReturn, Tuple
 
-from ansible_collections.katagpu.cluster.plugins.module_utils._boot import apply, edit, facts, plan, wishes
+from ansible_collections.katagpu.cluster.plugins.module_utils._boot import apply, edit, facts, generate, plan, wishes
 from ansible_collections.katagpu.cluster.plugins.module_utils._errors import KatagpuError
 from ansible_collections.katagpu.cluster.plugins.module_utils._root import HostRoot
 
@@ -36,7 +36,7 @@ def run_module(module: Any) -> NoReturn:
 
 
 def ensure(
-    params: Dict[str, Any], root: HostRoot, check_mode: bool, run: apply.Run, backup: apply.Backup, execute: bool
+    params: Dict[str, Any], root: HostRoot, check_mode: bool, run: generate.Run, backup: apply.Backup, execute: bool
 ) -> Dict[str, Any]:
     """Reads, plans, applies outside check mode, and reads again. C(execute) allows commands to be run."""
     present, absent = params["present"], params["absent"]

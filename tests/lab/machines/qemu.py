@@ -22,6 +22,8 @@ QEMU = "qemu-system-x86_64"
 ACCELERATOR_VARIABLE = "KATAGPU_LAB_ACCEL"
 SSH_PORT = 2222
 AGENT_PORT = 10250
+# A write of the guest to this I/O port ends QEMU at once, as a power cut does.
+POWER_PORT = 0x501
 SEED_NAME = "opt/katalab.seed"
 _PROBE_SECONDS = 30
 
@@ -77,6 +79,7 @@ def machine_command(profile: Profile, accelerator: Accelerator, overlay: Path, s
         command += ["-device", device]
     command += _disk(overlay, "qcow2")
     command += ["-netdev", f"user,id=net{forwards}", "-device", "virtio-net-pci,netdev=net,romfile=,addr=2"]
+    command += ["-device", f"isa-debug-exit,iobase={POWER_PORT:#x},iosize=1"]
     command += ["-fw_cfg", f"name={SEED_NAME},file={_escaped(seed)}"]
     command += ["-serial", f"file:{_escaped(serial)}", "-rtc", "base=utc"]
     return command

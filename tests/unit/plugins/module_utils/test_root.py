@@ -19,7 +19,7 @@ from ansible_collections.katagpu.cluster.plugins.module_utils._root import HostR
 @pytest.mark.parametrize(
     ("call", "code", "part"),
     [
-        ("mkstemp", errno.EROFS, "Read-only file system"),
+        ("open", errno.EROFS, "Read-only file system"),
         ("fsync", errno.ENOSPC, "No space left on device"),
         ("rename", errno.EACCES, "Permission denied"),
     ],
@@ -33,7 +33,7 @@ def test_a_write_that_fails_says_what_is_left(
     def refuse(*_arguments: Any, **_options: Any) -> None:
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(f"tempfile.{call}" if call == "mkstemp" else f"os.{call}", refuse)
+    monkeypatch.setattr(f"os.{call}", refuse)
     with pytest.raises(KatagpuError) as raised:
         HostRoot(str(tmp_path)).write_atomic("/etc/x.conf", "after")
     message = str(raised.value)
@@ -62,3 +62,10 @@ def test_a_link_stays_one_on_the_running_system(tmp_path: Path) -> None:
     HostRoot("/").write_atomic(str(tmp_path / "grub"), "after")
     assert (tmp_path / "grub").is_symlink()
     assert (tmp_path / "kept/grub").read_text() == "after"
+
+
+def test_what_a_power_cut_has_left_is_gone_after_the_next_write(tmp_path: Path) -> None:
+    (tmp_path / ".katagpu-x.conf").write_text("half of it, and longer than the whole")
+    HostRoot(str(tmp_path)).write_atomic("/x.conf", "whole")
+    assert [path.name for path in tmp_path.iterdir()] == ["x.conf"]
+    assert (tmp_path / "x.conf").read_text() == "whole"

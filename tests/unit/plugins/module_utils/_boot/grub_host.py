@@ -56,7 +56,7 @@ def shell_values(root: Path) -> tuple[str, str]:
     return always, normal
 
 
-def update_grub(root: Path) -> None:
+def update_grub(root: Path, output: str | None = None) -> None:
     """Two kernels, each with a normal and a recovery entry, in the form that 10_linux writes; and foreign entries."""
     always, normal = shell_values(root)
     lines = ["### BEGIN /etc/grub.d/10_linux ###"]
@@ -78,7 +78,7 @@ def update_grub(root: Path) -> None:
         "}",
         "### END /etc/grub.d/30_os-prober ###",
     ]
-    target = root / ("boot/grub2/grub.cfg" if is_suse(root) else "boot/grub/grub.cfg")
+    target = root / (output or ("/boot/grub2/grub.cfg" if is_suse(root) else "/boot/grub/grub.cfg")).lstrip("/")
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text("\n".join(lines) + "\n", encoding="utf-8")
 

@@ -42,7 +42,7 @@ class Host:
     def run(self, command: list[str]) -> tuple[int, str, str]:
         self.commands.append(command)
         if self.result[0] == 0:
-            grub_host.update_grub(self.root)
+            grub_host.update_grub(self.root, command[-1] if "-o" in command else None)
         return self.result
 
     def backup(self, path: str) -> None:
@@ -73,7 +73,9 @@ def test_every_host_boots_with_the_arguments_and_a_second_run_does_nothing(name:
     first = host.ensure(WANTED, UNWANTED)
     assert (first["changed"], first["configured"], first["diff"]) == (True, planned["configured"], planned["diff"])
     command = ["grub2-mkconfig", "-o", "/boot/grub2/grub.cfg"] if name in grub_host.IN_PLACE else ["update-grub"]
-    assert host.commands == planned["commands"] == [command]
+    assert planned["commands"] == first["commands"] == [command]
+    beside = "/boot/grub2/grub.cfg.katagpu" if name in grub_host.IN_PLACE else "/boot/grub/grub.cfg.katagpu"
+    assert host.commands == [[command[0], "-o", beside]] and not (tmp_path / beside[1:]).exists()
     assert first["reboot_required"]
     line = tokens.parse(" ".join(grub_host.shell_values(tmp_path)))
     assert all(tokens.carries(line, tokens.token(text)) for text in WANTED)
@@ -149,7 +151,7 @@ def test_a_run_killed_before_update_grub_is_finished_by_the_next(host: Host) -> 
     apply.apply(host.host, computed, WANTED, [], host.run, host.backup, execute=False)
     assert host.commands == []
     result = host.ensure(WANTED, [])
-    assert result["changed"] and result["files"] == [] and host.commands == [["update-grub"]]
+    assert result["changed"] and result["files"] == [] and [command[0] for command in host.commands] == ["update-grub"]
     assert not host.ensure(WANTED, [])["changed"]
 
 

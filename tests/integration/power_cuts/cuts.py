@@ -1,0 +1,133 @@
+# Copyright (c) 2026, katagpu contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A machine whose power is cut while playbooks/hosts.yml changes it, and what is looked at afterwards.
+
+The power goes at a change of a file, told by inotify in the guest: QEMU ends at once, and what the guest had not written to its
+disk is lost.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.integration import lab
+from tests.lab.machines import lifecycle, profiles
+
+WATCH = Path(__file__).with_name("watch.py")
+MACHINE = "workstation"
+PROFILE = profiles.PROFILES[MACHINE]
+GPU = ("0000:00:08.0", "0000:00:08.1")
+FOLDERS = (
+    *(
+        "/etc/default",
+        "/etc/default/grub.d",
+        "/etc/modprobe.d",
+        "/etc/modules-load.d",
+        "/etc/udev/rules.d",
+        "/etc/initramfs-tools",
+    ),
+    *("/etc/initramfs-tools/hooks", "/boot", "/boot/grub", "/var/lib/kubelet", "/var/lib/katagpu"),
+    *(f"/sys/bus/pci/devices/{address}" for address in GPU),
+    *("/sys/bus/pci/drivers/vfio-pci", "/sys/bus/pci"),
+)
+# What the run makes, as opposed to what it makes it with.
+STATE = r"""
+cat /proc/cmdline | tr ' ' '\n' | grep -v BOOT_IMAGE
+grep -H . /etc/default/grub.d/*.cfg /etc/modprobe.d/katagpu* /etc/modules-load.d/katagpu* /etc/udev/rules.d/*katagpu* 2>&1
+grep -E '^\s*linux' /boot/grub/grub.cfg
+cat /var/lib/kubelet/config.yaml
+for device in /sys/bus/pci/devices/0000:00:08.*; do
+  echo "$device $(basename "$(readlink $device/driver)") $(cat $device/driver_override) $(basename "$(readlink $device/iommu_group)")"
+done
+ls -A /boot /boot/grub /etc/default /etc/default/grub.d /etc/modprobe.d /etc/modules-load.d /etc/udev/rules.d
+for image in /boot/initrd.img-*; do lsinitramfs "$image" | sort | sha256sum; done
+cut -d' ' -f1 /proc/modules | grep -E '^(nouveau|vfio)' | sort
+"""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """One try: the change after which the power went, whether the machine booted, and whether a plain rerun ended as an undisturbed run does."""
+
+    number: int
+    event: str
+    booted: bool
+    rerun: int
+    differs: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def survived(self) -> bool:
+        return self.booted and self.rerun == 0 and not self.differs
+
+
+def fresh() -> None:
+    """The machine from an untouched disk, and nothing of it left in the API."""
+    lab.lab("machine-down", MACHINE)
+    lab.lab("cluster-up")
+    lab.kubectl("delete", "node", PROFILE.node, "--ignore-not-found")
+    lab.lab("up", "--machines", MACHINE)
+
+
+@contextlib.contextmanager
+def watched(cut: int) -> Iterator[Path]:
+    """The changes that the guest sees, one in a line, in a file that grows. Begins when the folders are watched."""
+    file = lab.STATE / "power-cuts.log"
+    remote = f"python3 - {cut} {' '.join(FOLDERS)}"
+    with WATCH.open("rb") as script, file.open("wb") as output:
+        process = subprocess.Popen(lifecycle.ssh_command(PROFILE, [remote]), stdin=script, stdout=output)
+    try:
+        deadline = time.monotonic() + 60
+        while not file.read_bytes().startswith(b"watching"):
+            assert process.poll() is None and time.monotonic() < deadline, "the watcher did not start"
+            time.sleep(0.2)
+        yield file
+    finally:
+        process.kill()
+        process.wait()
+
+
+def hosts(variables: Mapping[str, Any], *, until_cut: bool = False) -> lab.PlaybookRun:
+    killed = (lambda: not lifecycle.is_up(PROFILE)) if until_cut else None
+    return lab.playbook("hosts", "-e", json.dumps(dict(variables)), kill_when=killed)
+
+
+def state() -> list[str]:
+    return lab.guest(MACHINE, STATE).splitlines()
+
+
+def undisturbed(variables: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """The changes of a run until it reboots the machine, and the state that it leaves."""
+    fresh()
+    with watched(0) as file:
+        run = hosts(variables)
+        assert run.returncode == 0, run.output
+        events = file.read_text(encoding="utf-8").splitlines()[1:]
+    return events, state()
+
+
+def tried(number: int, variables: Mapping[str, Any], wanted: list[str]) -> Cut | None:
+    """Nothing where the run ended before that change came."""
+    begun = time.monotonic()
+    fresh()
+    with watched(number) as file:
+        hosts(variables, until_cut=True)
+        events = file.read_text(encoding="utf-8").splitlines()[1:]
+    if lifecycle.is_up(PROFILE):
+        return None
+    last = events[-1] if events else "the first change"
+    try:
+        lab.lab("up", "--machines", MACHINE)
+    except AssertionError as problem:
+        return Cut(number, last, False, -1, [str(problem)], time.monotonic() - begun)
+    again = hosts(variables)
+    differs = sorted(set(wanted) ^ set(state())) if again.returncode == 0 else again.output.splitlines()[-40:]
+    return Cut(number, last, True, again.returncode, differs, time.monotonic() - begun)
