@@ -8,6 +8,7 @@ The tests build on each other in the order in which they stand, as an operator w
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -16,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration import lab, snapshot
+from tests.integration import guest_changes, lab, snapshot
 from tests.integration.expected import (
     ACCEPTED,
     CONTAINERS,
@@ -51,6 +52,15 @@ def fresh_lab() -> Iterator[None]:
 def boots() -> dict[str, str]:
     """Boot ids before anything was done."""
     return {machine: boot_id(machine) for machine in MACHINES}
+
+
+# Where a host keeps what this collection may change: files, and what is bound to what.
+CONFIGURATION = (
+    *("/etc", "/etc/default", "/etc/default/grub.d", "/etc/modprobe.d", "/etc/modules-load.d", "/etc/udev/rules.d"),
+    *("/etc/initramfs-tools", "/boot", "/boot/grub", "/var/lib/kubelet", "/var/lib/katagpu", "/sys/bus/pci"),
+    *("/sys/bus/pci/drivers/vfio-pci", "/sys/bus/pci/devices/*", "/sys/kernel/iommu_groups/*"),
+)
+PYTHON = "$(readlink -f /usr/bin/python3)"
 
 
 def site(*arguments: str) -> lab.PlaybookRun:
@@ -290,8 +300,17 @@ def test_a_second_run_changes_nothing_and_reboots_nothing() -> None:
     before = {machine: boot_id(machine) for machine in MACHINES}
     revision = lab.lab("helm", "list", "-A", "-o", "json")
     everything = snapshot.objects()
-    run = site()
+    with contextlib.ExitStack() as stack:
+        changes = {one: stack.enter_context(guest_changes.watched(one, [*CONFIGURATION, PYTHON])) for one in MACHINES}
+        run = site()
+        seen = {machine: told() for machine, told in changes.items()}
     print(f"second site.yml: {run.seconds:.0f} s")
+    for machine, events in seen.items():
+        # An interpreter is opened once for each module; more than a read before and a read after would be waste.
+        executions = len([event for event in events if event.startswith("open ")])
+        print(f"{machine}: {executions} module executions")
+        assert 1 <= executions <= 3, events
+        assert [event for event in events if not event.startswith("open")] == []
     assert run.returncode == 0, run.output
     assert not any(run.changed.values()), run.recap
     assert {machine: boot_id(machine) for machine in MACHINES} == before

@@ -9,19 +9,15 @@ disk is lost.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from tests.integration import lab
+from tests.integration import guest_changes, lab
 from tests.lab.machines import lifecycle, profiles
 
-WATCH = Path(__file__).with_name("watch.py")
 MACHINE = "workstation"
 PROFILE = profiles.PROFILES[MACHINE]
 GPU = ("0000:00:08.0", "0000:00:08.1")
@@ -75,24 +71,8 @@ def fresh() -> None:
     lab.lab("cluster-up")
     lab.kubectl("delete", "node", PROFILE.node, "--ignore-not-found")
     lab.lab("up", "--machines", MACHINE)
-
-
-@contextlib.contextmanager
-def watched(cut: int) -> Iterator[Path]:
-    """The changes that the guest sees, one in a line, in a file that grows. Begins when the folders are watched."""
-    file = lab.STATE / "power-cuts.log"
-    remote = f"python3 - {cut} {' '.join(FOLDERS)}"
-    with WATCH.open("rb") as script, file.open("wb") as output:
-        process = subprocess.Popen(lifecycle.ssh_command(PROFILE, [remote]), stdin=script, stdout=output)
-    try:
-        deadline = time.monotonic() + 60
-        while not file.read_bytes().startswith(b"watching"):
-            assert process.poll() is None and time.monotonic() < deadline, "the watcher did not start"
-            time.sleep(0.2)
-        yield file
-    finally:
-        process.kill()
-        process.wait()
+    # What the lab has just put there is not what is cut.
+    lab.guest(MACHINE, "sync")
 
 
 def hosts(variables: Mapping[str, Any], *, until_cut: bool = False) -> lab.PlaybookRun:
@@ -107,10 +87,10 @@ def state() -> list[str]:
 def undisturbed(variables: Mapping[str, Any]) -> tuple[list[str], list[str]]:
     """The changes of a run until it reboots the machine, and the state that it leaves."""
     fresh()
-    with watched(0) as file:
+    with guest_changes.watched(MACHINE, FOLDERS) as changes:
         run = hosts(variables)
         assert run.returncode == 0, run.output
-        events = file.read_text(encoding="utf-8").splitlines()[1:]
+        events = changes()
     return events, state()
 
 
@@ -118,9 +98,9 @@ def tried(number: int, variables: Mapping[str, Any], wanted: list[str]) -> Cut |
     """Nothing where the run ended before that change came."""
     begun = time.monotonic()
     fresh()
-    with watched(number) as file:
+    with guest_changes.watched(MACHINE, FOLDERS, number) as changes:
         hosts(variables, until_cut=True)
-        events = file.read_text(encoding="utf-8").splitlines()[1:]
+        events = changes()
     if lifecycle.is_up(PROFILE):
         return None
     last = events[-1] if events else "the first change"

@@ -3,10 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Runs in a guest, from standard input: says what changes in folders, and cuts the power at one of the changes.
 
-    python3 - CUT FOLDER...
+    python3 - CUT PATH...
 
 CUT is the number of the change, or 0 to let the guest live. Changes are those that inotify tells: the same one to the same
-file again counts once.
+file again counts once. Of a PATH that is a file each open counts, and nothing else: a program is opened when it is started.
 """
 
 import ctypes
@@ -14,8 +14,9 @@ import os
 import struct
 import sys
 
-MODIFY, CLOSE_WRITE, MOVED_TO, CREATE, DELETE = 0x2, 0x8, 0x80, 0x100, 0x200
-NAMES = {MODIFY: "modify", CLOSE_WRITE: "close", MOVED_TO: "rename", CREATE: "create", DELETE: "delete"}
+MODIFY, CLOSE_WRITE, OPEN, MOVED_TO, CREATE, DELETE = 0x2, 0x8, 0x20, 0x80, 0x100, 0x200
+NAMES = {MODIFY: "modify", CLOSE_WRITE: "close", MOVED_TO: "rename", CREATE: "create", DELETE: "delete", OPEN: "open"}
+CHANGES = sum(NAMES) - OPEN
 POWER_PORT = 0x501
 _EVENT = struct.Struct("iIII")
 
@@ -32,23 +33,24 @@ def _events(watched: "dict[int, str]", descriptor: int) -> "list[str]":
         number, mask, _cookie, length = _EVENT.unpack_from(content, at)
         name = content[at + _EVENT.size : at + _EVENT.size + length].rstrip(b"\0").decode(errors="replace")
         at += _EVENT.size + length
-        found += [f"{word} {watched[number]}/{name}" for bit, word in NAMES.items() if mask & bit]
+        path = f"{watched[number]}/{name}" if name else watched[number]
+        found += [f"{word} {path}" for bit, word in NAMES.items() if mask & bit]
     return found
 
 
-def main(cut: int, folders: "list[str]") -> None:
+def main(cut: int, paths: "list[str]") -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     descriptor = libc.inotify_init()
     watched = {}
-    for folder in folders:
-        number = libc.inotify_add_watch(descriptor, folder.encode(), sum(NAMES))
+    for path in paths:
+        number = libc.inotify_add_watch(descriptor, path.encode(), CHANGES if os.path.isdir(path) else OPEN)
         if number >= 0:
-            watched[number] = folder
+            watched[number] = path
     count, last = 0, ""
     print("watching", flush=True)
     while True:
         for event in _events(watched, descriptor):
-            if event == last:
+            if event == last and not event.startswith("open"):
                 continue
             last = event
             count += 1
