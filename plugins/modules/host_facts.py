@@ -116,6 +116,10 @@ facts:
         nvidia_version:
           description: Version of the loaded NVIDIA driver.
           type: str
+        journal:
+          description:
+            - What a run of M(katagpu.cluster.vfio_binding) noted and did not finish, and whether it was in this boot. Null where there is none.
+          type: dict
         persistent_files:
           description: Path to text of the files that M(katagpu.cluster.vfio_binding) manages.
           type: dict

@@ -79,6 +79,7 @@ options:
     description:
       - V(never) changes files only. What is not bound yet will be at the next boot, see RV(reboot_required).
       - V(idle) binds now, if two scans of all processes two seconds apart find no user and the driver is known to let go.
+        Each device is looked at once more right before it is taken from its driver.
       - With another O(root) nothing is bound and RV(live_steps) says what would be.
     type: str
     choices: [never, idle]
@@ -96,7 +97,10 @@ options:
     type: int
     default: 30
 notes:
-  - An unbind that a driver blocks in the kernel cannot be ended. The module then stops, touches nothing else and says so.
+  - An unbind that a driver blocks in the kernel cannot be ended. The module then stops, touches nothing else and says so,
+    and until the next boot it binds nothing in the running system any more.
+  - C(/var/lib/katagpu/journal.json) notes each step of O(live=idle) before it is made, with driver and C(driver_override) of before.
+    If a run is killed, the next one puts back what it left between two drivers and goes on from there. A boot ends the journal.
 seealso:
   - module: katagpu.cluster.pci_info
   - module: katagpu.cluster.iommu_info
@@ -190,12 +194,17 @@ live_steps:
   returned: always
   type: list
   elements: dict
+recovered:
+  description: Addresses that a killed run had left between two drivers, and that were put back first.
+  returned: always
+  type: list
+  elements: str
 commands:
-  description: What was run, or would be, after the files changed.
+  description: What was run, or would be.
   returned: always
   type: list
   elements: list
-  sample: [["udevadm", "control", "--reload"]]
+  sample: [["modprobe", "vfio_pci"], ["udevadm", "control", "--reload"]]
 wedged:
   description: Address of the device whose write did not return.
   returned: failure

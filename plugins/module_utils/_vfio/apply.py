@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 import time
-from typing import Callable, List, Optional, Protocol, Sequence
+from typing import Callable, List, Optional, Protocol, Sequence, Tuple
 
 from ansible_collections.katagpu.cluster.plugins.module_utils._errors import KatagpuError
 from ansible_collections.katagpu.cluster.plugins.module_utils._root import HostRoot
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio import drivers
+from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.journal import JOURNAL, LEFT, WEDGED, Journal
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.model import LiveStep
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.paths import DRIVERS_PROBE, PCI_DEVICES
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.writer import Outcome
@@ -40,29 +41,44 @@ class _StepFailed(Exception):
 
 
 class LiveBinding:
+    """C(holders) says who uses a device at this moment; it is asked right before each unbind."""
+
     def __init__(
         self,
         root: HostRoot,
         writer: Writer,
+        holders: Callable[[str], Sequence[str]],
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._root = root
         self._writer = writer
+        self._holders = holders
         self._clock = clock
         self._sleep = sleep
+        self._journal = Journal(root)
 
-    def run(self, steps: Sequence[LiveStep]) -> None:
-        begun: List[LiveStep] = []
+    def run(self, steps: Sequence[LiveStep], earlier: Sequence[LiveStep] = ()) -> None:
+        """C(earlier) are steps of a run that was killed, which are part of the same transaction."""
+        begun: List[LiveStep] = list(earlier)
         for step in steps:
             begun.append(step)
+            self._journal.write(begun)
             try:
                 self._bind(step)
             except _StepFailed as failure:
                 if failure.wedged:
+                    self._journal.write(begun, WEDGED, step.address)
                     raise BindingFailed(self._wedged(step, failure, begun), wedged=step.address) from failure
-                left = self._roll_back(begun)
-                raise BindingFailed(_failed(step, failure, begun, left), left=left) from failure
+                left, stuck = self._take_back(begun)
+                raise BindingFailed(_failed(step, failure, begun, left, stuck), stuck, left) from failure
+        self._journal.clear()
+
+    def put_back(self, steps: Sequence[LiveStep]) -> None:
+        """What a run that was killed left in the middle."""
+        left, stuck = self._take_back(steps)
+        if left:
+            raise BindingFailed(_not_put_back(left, stuck), stuck, left)
 
     def driver(self, address: str) -> Optional[str]:
         return self._root.link_name(f"{PCI_DEVICES}/{address}/driver")
@@ -87,6 +103,9 @@ class LiveBinding:
 
     def _unbind(self, address: str) -> None:
         if self.driver(address) is not None:
+            users = self._holders(address)
+            if users:
+                raise _StepFailed(f"it is in use now: {'; '.join(users)}")
             self._write(f"{PCI_DEVICES}/{address}/driver/unbind", address)
             if self.driver(address) is not None:
                 raise _StepFailed(f"driver {self.driver(address)} did not let go of it")
@@ -103,26 +122,40 @@ class LiveBinding:
                 raise _StepFailed(f"the kernel accepted the writes, but its driver is {self.driver(address)}")
             self._sleep(_POLL)
 
-    def _roll_back(self, begun: Sequence[LiveStep]) -> List[str]:
-        """Last first; the addresses that are not as they were."""
-        left = []
-        for step in reversed(begun):
+    def _take_back(self, steps: Sequence[LiveStep]) -> Tuple[List[str], Optional[str]]:
+        """Last first; the addresses that are not as they were, and the one whose write did not return.
+
+        After such a write nothing more is touched, so all that come after it are left.
+        """
+        left: List[LiveStep] = []
+        stuck: Optional[str] = None
+        for step in reversed(steps):
             try:
-                self._override(step.address, step.override)
-                if not drivers.same(self.driver(step.address), step.before):
-                    # With the override of before the kernel may choose differently, so the driver is named for a moment.
-                    if step.before is not None:
-                        self._override(step.address, step.before)
-                    self._unbind(step.address)
-                    if step.before is not None:
-                        self._write(DRIVERS_PROBE, step.address)
-                        self._await(step.address, step.before)
-                    self._override(step.address, step.override)
+                if stuck is None:
+                    self._restore(step)
+                else:
+                    left.append(step)
             except _StepFailed as failure:
-                left.append(step.address)
-                if failure.wedged:
-                    break
-        return left
+                left.append(step)
+                stuck = step.address if failure.wedged else None
+        if left:
+            self._journal.write(left[::-1], WEDGED if stuck else LEFT, stuck)
+        else:
+            self._journal.clear()
+        return [step.address for step in left], stuck
+
+    def _restore(self, step: LiveStep) -> None:
+        self._override(step.address, step.override)
+        if drivers.same(self.driver(step.address), step.before):
+            return
+        # With the override of before the kernel may choose differently, so the driver is named for a moment.
+        if step.before is not None:
+            self._override(step.address, step.before)
+        self._unbind(step.address)
+        if step.before is not None:
+            self._write(DRIVERS_PROBE, step.address)
+            self._await(step.address, step.before)
+        self._override(step.address, step.override)
 
     def _wedged(self, step: LiveStep, failure: _StepFailed, begun: Sequence[LiveStep]) -> str:
         done = ", ".join(f"{each.address} is on {self.driver(each.address)}" for each in begun)
@@ -130,17 +163,31 @@ class LiveBinding:
             f"[C01][block] WEDGED: {step.address} of IOMMU group {step.group}: {failure}. "
             f"Driver {step.before} waits in the kernel for a user of the device, and nothing can end that wait. "
             f"Nothing else was touched and the files are as before; now {done}. "
-            "Fix: drain the node and reboot it, then use live: never. Evidence: dmesg, /proc/*/stat (state D)."
+            "Until the next boot nothing is bound in the running system any more. "
+            f"Fix: drain the node and reboot it, then use live: never. Evidence: {JOURNAL}, dmesg, /proc/*/stat (state D)."
         )
 
 
-def _failed(step: LiveStep, failure: _StepFailed, begun: Sequence[LiveStep], left: Sequence[str]) -> str:
-    if left:
+def _failed(
+    step: LiveStep, failure: _StepFailed, begun: Sequence[LiveStep], left: Sequence[str], stuck: Optional[str]
+) -> str:
+    if stuck:
+        changed = f"WEDGED while it was put back: {stuck}. Not put back: {', '.join(left)}; the files are as before."
+    elif left:
         changed = f"Not put back: {', '.join(left)}; a reboot puts them back, for the files are as before."
     else:
         changed = f"Put back: {', '.join(each.address for each in begun)}; the files are as before."
+    fix = "drain the node and reboot it" if stuck else "see dmesg for the reason, or use live: never and reboot"
     return (
         f"[B08][block] {step.address} of IOMMU group {step.group} did not reach {step.driver or 'its own driver'}: "
-        f"{failure}. {changed} Fix: see dmesg for the reason, or use live: never and reboot. "
-        f"Evidence: {PCI_DEVICES}/{step.address}/driver."
+        f"{failure}. {changed} Fix: {fix}. Evidence: {PCI_DEVICES}/{step.address}/driver."
+    )
+
+
+def _not_put_back(left: Sequence[str], stuck: Optional[str]) -> str:
+    wedged = f" WEDGED: the write for {stuck} did not return." if stuck else ""
+    return (
+        f"[C12][block] A run that was killed left {', '.join(left)} between two drivers, and putting that back failed.{wedged}"
+        " Nothing else was changed. Fix: drain the node and reboot it; drivers and overrides end with the running kernel. "
+        f"Evidence: {JOURNAL}, {PCI_DEVICES}/{left[0]}/driver."
     )

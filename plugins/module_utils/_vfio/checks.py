@@ -9,6 +9,7 @@ from typing import Any, Dict, List, Mapping, Sequence
 
 from ansible_collections.katagpu.cluster.plugins.module_utils._pci.device import PciDevice
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio import drivers
+from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.journal import JOURNAL, UNREADABLE, WEDGED
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.model import Refusal
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.paths import PCI_DEVICES
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.wording import named, noun
@@ -142,6 +143,38 @@ def busy(stepping: Sequence[PciDevice], facts: Mapping[str, Any]) -> List[Refusa
                 )
             )
     return refusals
+
+
+def wedged(stepping: Sequence[PciDevice], facts: Mapping[str, Any]) -> List[Refusal]:
+    """A second write would queue behind one that is stuck in the kernel, whichever device it is for."""
+    entry = facts.get("journal") or {}
+    if not stepping or not entry.get("this_boot"):
+        return []
+    if entry["state"] == WEDGED:
+        return [
+            Refusal(
+                "C01",
+                str(entry["wedged"]),
+                None,
+                f"A write to sysfs for {entry['wedged']} has not returned since an earlier run of this boot.",
+                "WEDGED, reboot required: it cannot be ended, and another one would wait behind it.",
+                "drain the node and reboot it; live: never prepares the binding for that boot.",
+                JOURNAL,
+            )
+        ]
+    if entry["state"] == UNREADABLE:
+        return [
+            Refusal(
+                "journal",
+                stepping[0].address,
+                stepping[0].iommu_group,
+                f"{JOURNAL} is there and cannot be understood.",
+                "What an earlier run left in the middle is not known.",
+                "look at the drivers of the devices (lspci -nnk), then remove the file; or use live: never and reboot.",
+                JOURNAL,
+            )
+        ]
+    return []
 
 
 def _in_use(device: PciDevice, holders: Sequence[str]) -> Refusal:

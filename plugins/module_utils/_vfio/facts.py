@@ -12,6 +12,7 @@ from ansible_collections.katagpu.cluster.plugins.module_utils._iommu.facts impor
 from ansible_collections.katagpu.cluster.plugins.module_utils._root import HostRoot
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.drivers import read_drivers
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.holders import Stat, read_holders, stat_number
+from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.journal import read_journal
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.network import read_network
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.paths import IOMMU_GROUPS, PCI_DEVICES
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.rules import MODULES_LOAD, RULES
@@ -43,6 +44,7 @@ def read_facts(
         "vfio_nodes": root.list("/dev/vfio"),
         "drivers": read_drivers(root),
         "nvidia_version": _nvidia_version(root),
+        "journal": read_journal(root),
         "persistent_files": {path: text for path in (RULES, MODULES_LOAD) for text in [root.read(path)] if text},
     }
 

@@ -52,7 +52,7 @@ def _plan_bound(
     refusals += checks.driver_missing({device.address: wanted[device.address] for device in moving}, devices, facts)
     live = desired.live == IDLE
     if live:
-        refusals += checks.busy(moving, facts)
+        refusals += checks.busy(moving, facts) + checks.wedged(moving, facts)
     bindings = tuple(
         Binding(
             device.address,
@@ -84,7 +84,12 @@ def _plan_restored(facts: Mapping[str, Any], desired: VfioDesired, selection: Se
         if drivers.is_vfio(device.driver) and device.address not in desired.foreign_owner
     ]
     live = desired.live == IDLE
-    refusals = list(selection.refusals) + (checks.busy(overridden, facts) if live else [])
+    refusals = list(selection.refusals)
+    if live:
+        # Without its driver a physical function has no virtual ones.
+        refusals += (
+            checks.busy(overridden, facts) + checks.wedged(overridden, facts) + checks.divided(overridden, facts)
+        )
     when = "now" if live else "boot"
     bindings = tuple(
         Binding(device.address, device.iommu_group, device.driver, None, when)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.katagpu.cluster.plugins.module_utils._errors import KatagpuError
 from ansible_collections.katagpu.cluster.plugins.module_utils._pci.address import require_all
@@ -15,12 +15,23 @@ from ansible_collections.katagpu.cluster.plugins.module_utils._pci.sysfs import 
 from ansible_collections.katagpu.cluster.plugins.module_utils._root import HostRoot
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio import drivers, rules
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.apply import LiveBinding, Writer
+from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.drivers import read_drivers
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.facts import SCAN_INTERVAL, read_facts, read_in_use
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.holders import Stat, stat_number
+from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.journal import (
+    LEFT,
+    RUNNING,
+    Journal,
+    Leftover,
+    foreseen,
+    leftover,
+)
+from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.lock import exclusive
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.model import (
     IDLE,
     REFUSE,
     SAME_SLOT,
+    LiveStep,
     Members,
     VfioDesired,
     VfioPlan,
@@ -34,8 +45,14 @@ _POLL = 0.1
 class Refused(KatagpuError):
     """Carries the plan, whose refusals are the message."""
 
-    def __init__(self, refused: VfioPlan, host: str) -> None:
-        super().__init__("\n".join(refusal.message(host) for refusal in refused.refusals))
+    def __init__(self, refused: VfioPlan, host: str, halfway: Sequence[LiveStep] = ()) -> None:
+        lines = [refusal.message(host) for refusal in refused.refusals]
+        if halfway:
+            names = ", ".join(step.address for step in halfway)
+            lines.append(
+                f"A run that was killed left {names} between two drivers; a run without a refusal puts that back."
+            )
+        super().__init__("\n".join(lines))
         self.plan = refused
 
 
@@ -85,45 +102,117 @@ def desired_from(params: Mapping[str, Any]) -> VfioDesired:
     )
 
 
+class _Judged(NamedTuple):
+    devices: List[PciDevice]
+    facts: Dict[str, Any]
+    left: Leftover
+    plan: VfioPlan
+
+
 def run(host: Host, desired: VfioDesired, check_mode: bool) -> Dict[str, Any]:
-    devices, facts = host.read(desired)
-    wanted = _accepted(plan(devices, facts, desired), host)
-    if wanted.live_steps and host.runs_here:
-        # A monitor may open the device now and then, so one clean look does not make it idle.
-        host.sleep(SCAN_INTERVAL)
-        devices, facts = host.read(desired)
-        wanted = _accepted(plan(devices, facts, desired), host)
-    steps = wanted.live_steps if host.runs_here else ()
-    commands = _commands(wanted)
-    result = {**wanted.as_dict(), "changed": bool(wanted.writes or steps), "commands": commands, "warnings": []}
-    result["diff"] = _diff(wanted, facts)
-    result.pop("writes")
-    if check_mode or not result["changed"]:
+    judged = _judge(host, desired)
+    result = _result(host, judged)
+    if check_mode:
+        return _result(host, _look_again(host, desired, judged)) if result["changed"] else result
+    if not result["changed"]:
+        _close(host, judged)
         return result
-    _apply(host, wanted, facts, commands)
-    _confirm(host, desired)
-    result["warnings"] = _missing_nodes(host, wanted)
+    if not host.runs_here:
+        _apply(host, desired, judged, result["commands"])
+        _confirm(host, desired)
+        return result
+    with exclusive(host.root):
+        # Another run may have ended just now, and time has passed in any case.
+        judged = _look_again(host, desired, judged)
+        result = _result(host, judged)
+        judged = _recovered(host, desired, judged)
+        applied = _apply(host, desired, judged, result["commands"])
+        _confirm(host, desired)
+        _close(host, judged)
+        result["warnings"] = _missing_nodes(host, applied)
     return result
 
 
-def _accepted(candidate: VfioPlan, host: Host) -> VfioPlan:
+def _close(host: Host, judged: _Judged) -> None:
+    """What a run noted and nobody has to take back any more; that something got stuck is remembered."""
+    if host.runs_here and (judged.facts.get("journal") or {}).get("state") in (RUNNING, LEFT):
+        Journal(host.root).clear()
+
+
+def _judge(host: Host, desired: VfioDesired) -> _Judged:
+    devices, facts = host.read(desired)
+    left = leftover(devices, facts.get("journal")) if host.runs_here else Leftover()
+    devices = foreseen(devices, left.halfway)
+    return _Judged(devices, facts, left, _accepted(plan(devices, facts, desired), host, left))
+
+
+def _look_again(host: Host, desired: VfioDesired, judged: _Judged) -> _Judged:
+    """A monitor may open the device now and then, so one clean look does not make it idle."""
+    if judged.plan.live_steps and host.runs_here:
+        host.sleep(SCAN_INTERVAL)
+    return _judge(host, desired)
+
+
+def _result(host: Host, judged: _Judged) -> Dict[str, Any]:
+    wanted, halfway = judged.plan, judged.left.halfway
+    steps = wanted.live_steps if host.runs_here else ()
+    result = {**wanted.as_dict(), "changed": bool(wanted.writes or steps or halfway), "warnings": []}
+    result.update(commands=_commands(wanted), recovered=[step.address for step in halfway])
+    result["diff"] = _diff(judged)
+    result.pop("writes")
+    return result
+
+
+def _accepted(candidate: VfioPlan, host: Host, left: Leftover) -> VfioPlan:
     if candidate.refusals:
-        raise Refused(candidate, host.root.read_line("/proc/sys/kernel/hostname") or "")
+        raise Refused(candidate, host.root.read_line("/proc/sys/kernel/hostname") or "", left.halfway)
     return candidate
 
 
-def _apply(host: Host, wanted: VfioPlan, facts: Mapping[str, Any], commands: Sequence[List[str]]) -> None:
-    """Files first, for they can be put back with certainty."""
+def _recovered(host: Host, desired: VfioDesired, judged: _Judged) -> _Judged:
+    """Puts back what a run that was killed left in the middle, and judges again what that made of it."""
+    if not judged.left.halfway:
+        return judged
+    _live(host).put_back(judged.left.halfway)
+    again = _judge(host, desired)
+    return again._replace(left=Leftover((), judged.left.reached))
+
+
+def _live(host: Host) -> LiveBinding:
+    def holders(address: str) -> Sequence[str]:
+        return read_in_use(host.root, [address], stat_node=host.stat_node).get(address, [])
+
+    return LiveBinding(host.root, host.writer, holders, host.clock, host.sleep)
+
+
+def _apply(host: Host, desired: VfioDesired, judged: _Judged, commands: Sequence[List[str]]) -> VfioPlan:
+    """Files before bindings, for they can be put back with certainty."""
+    wanted, facts = judged.plan, judged.facts
+    loading = [command for command in commands if command[0] == "modprobe"]
+    if host.runs_here and loading:
+        for command in loading:
+            host.execute(command)
+        # Only a driver that is loaded says how it is spelled.
+        wanted = plan(judged.devices, {**facts, "drivers": read_drivers(host.root)}, desired)
     before = facts.get("persistent_files") or {}
     try:
         _write(host.root, wanted.writes)
         if host.runs_here:
             for command in commands:
-                host.execute(command)
-            LiveBinding(host.root, host.writer, host.clock, host.sleep).run(wanted.live_steps)
+                if command not in loading:
+                    host.execute(command)
+            if wanted.live_steps:
+                _live(host).run(wanted.live_steps, _earlier(judged.left.reached, wanted))
     except BaseException:
         _write(host.root, {path: before.get(path) for path in wanted.writes})
         raise
+    return wanted
+
+
+def _earlier(reached: Sequence[LiveStep], wanted: VfioPlan) -> List[LiveStep]:
+    """Of the same groups, and not to be changed again: they share the fate of the transaction."""
+    again = {step.address for step in wanted.live_steps}
+    return [step for step in reached if step.group in wanted.groups and step.address not in again]
 
 
 def _write(root: HostRoot, writes: Mapping[str, Optional[str]]) -> None:
@@ -165,29 +254,24 @@ def _missing_nodes(host: Host, wanted: VfioPlan) -> List[str]:
 
 def _commands(wanted: VfioPlan) -> List[List[str]]:
     """Only the rules are read again. No event is triggered, so no device changes its driver by that."""
-    commands = [["udevadm", "control", "--reload"]] if rules.RULES in wanted.writes else []
     modules = sorted({drivers.module_name(step.driver) for step in wanted.live_steps if step.driver is not None})
-    return [*commands, *(["modprobe", name] for name in modules)]
+    reload = [["udevadm", "control", "--reload"]] if rules.RULES in wanted.writes else []
+    return [*(["modprobe", name] for name in modules), *reload]
 
 
-def _diff(wanted: VfioPlan, facts: Mapping[str, Any]) -> List[Dict[str, str]]:
-    moving = [binding for binding in wanted.bindings if binding.when != "unchanged"]
-    lines = [
+def _diff(judged: _Judged) -> List[Dict[str, str]]:
+    wanted, files = judged.plan, judged.facts.get("persistent_files") or {}
+    lines = [f"{step.address}: put back to {step.before or 'no driver'} first" for step in judged.left.halfway]
+    lines += [
         f"{binding.address}: {binding.before or 'no driver'} -> {binding.after or 'the driver the kernel chooses'}"
         + (" (at the next boot)" if binding.when == "boot" else "")
-        for binding in moving
+        for binding in wanted.bindings
+        if binding.when != "unchanged"
     ]
     parts = [{"prepared": "".join(f"{line}\n" for line in lines)}] if lines else []
-    files = facts.get("persistent_files") or {}
     for path, text in wanted.writes.items():
-        parts.append(
-            {
-                "before_header": path,
-                "after_header": path,
-                "before": files.get(path) or "",
-                "after": text or "",
-            }
-        )
+        part = {"before_header": path, "after_header": path, "before": files.get(path) or "", "after": text or ""}
+        parts.append(part)
     return parts
 
 

@@ -10,11 +10,13 @@ from typing import Any
 
 from ansible_collections.katagpu.cluster.plugins.module_utils._pci import isolation
 from ansible_collections.katagpu.cluster.plugins.module_utils._pci.device import PciDevice
+from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.journal import JOURNAL, WEDGED
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess.view import Answer, HostView
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._findings import BLOCK, WARN, WILL_BE_FIXED_BY
 
 
 def assess(view: HostView, answer: Answer) -> None:
+    _stuck(view, answer)
     _reserved_regions(view, answer)
     _memory(view, answer)
     _framebuffer(view, answer)
@@ -22,6 +24,26 @@ def assess(view: HostView, answer: Answer) -> None:
     _power(view, answer)
     _reset(view, answer)
     _together(view, answer)
+
+
+def _stuck(view: HostView, answer: Answer) -> None:
+    """Nothing but a boot ends such a write, and the operator's own would wait behind it."""
+    entry = view.part("vfio").get("journal") or {}
+    if entry.get("state") != WEDGED or not entry["this_boot"]:
+        return
+    answer.reboot_reasons.append(f"a write for {entry['wedged']} is stuck in the kernel")
+    answer.findings.append(
+        view.finding(
+            "C01",
+            WARN,
+            f"a write to sysfs for {entry['wedged']} has not returned since an earlier run of this boot (WEDGED).",
+            consequence="Whatever else binds or unbinds a device of this host may wait behind it for ever.",
+            device=entry["wedged"],
+            state=WILL_BE_FIXED_BY,
+            by="the reboot",
+            evidence=(JOURNAL,),
+        )
+    )
 
 
 def _reserved_regions(view: HostView, answer: Answer) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ansible_collections.katagpu.cluster.plugins.module_utils._errors import KatagpuError
 from ansible_collections.katagpu.cluster.plugins.module_utils._pci.device import PciDevice
+from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.journal import WEDGED
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.model import (
     IDLE,
     NEVER,
@@ -218,7 +219,9 @@ def _live(view: HostView, wanted: VfioDesired) -> tuple[str, VfioPlan]:
     if choice == "auto":
         key = view.release["labels"]["workload"]["key"]
         first = view.cluster_node is not None and key not in (view.cluster_node.get("labels") or {})
-        if first and view.desired.vfio_owner != HOST:
+        # What got stuck once, in whichever boot, is not tried again unasked.
+        stuck = (view.part("vfio").get("journal") or {}).get("state") == WEDGED
+        if first and not stuck and view.desired.vfio_owner != HOST:
             now = _plan(view, _with(wanted, view, IDLE))
             if not now.refusals:
                 return IDLE, now

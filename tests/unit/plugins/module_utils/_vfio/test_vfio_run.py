@@ -38,7 +38,7 @@ def test_live_binds_siblings_first_and_only_once(root: HostRoot) -> None:
     ] * 2
     assert AUDIO in kernel.writes[0][0] and GPU in kernel.writes[3][0]
     assert clock.slept[0] >= 2.0, "two scans, two seconds apart"
-    assert result["commands"] == [["udevadm", "control", "--reload"], ["modprobe", "vfio_pci"]]
+    assert result["commands"] == [["modprobe", "vfio_pci"], ["udevadm", "control", "--reload"]]
     kernel.writes.clear()
     before = support.snapshot(root)
     again = run(support.host(root, kernel), LIVE, check_mode=False)
@@ -80,6 +80,7 @@ def test_restored_gives_back(root: HostRoot) -> None:
     left = {path for path in support.snapshot(root) if path not in before}
     assert {path.replace(root.root, "") for path in left} == {
         "/dev/vfio/12", "/etc", "/etc/udev", "/etc/udev/rules.d", "/etc/modules-load.d",
+        "/var", "/var/lib", "/var/lib/katagpu",
     }  # fmt: skip
     assert not run(support.host(root, kernel), RESTORE, check_mode=False)["changed"]
 
@@ -152,12 +153,14 @@ def test_message_names_host_device_group_reason_and_way_out(root: HostRoot) -> N
     )
 
 
-def test_a_failing_command_takes_the_files_back(root: HostRoot) -> None:
+@pytest.mark.parametrize("failing", ["modprobe", "udevadm"])
+def test_a_failing_command_takes_the_files_back(root: HostRoot, failing: str) -> None:
     def execute(command: list[str]) -> None:
-        raise KatagpuError(f"{command[0]} failed")
+        if command[0] == failing:
+            raise KatagpuError(f"{command[0]} failed")
 
     kernel = SimulatedKernel(root)
-    with pytest.raises(KatagpuError, match="udevadm failed"):
+    with pytest.raises(KatagpuError, match=f"{failing} failed"):
         run(support.host(root, kernel, execute=execute), LIVE, check_mode=False)
     assert not root.exists("/" + support.RULES) and kernel.writes == []
 

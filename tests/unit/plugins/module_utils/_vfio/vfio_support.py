@@ -18,6 +18,8 @@ from tests.unit import machines
 
 GPU, AUDIO, GPU2, AUDIO2 = "0000:65:00.0", "0000:65:00.1", "0000:b3:00.0", "0000:b3:00.1"
 PORT, BMC, NVME, NIC = "0000:64:00.0", "0000:03:00.0", "0000:01:00.0", "0000:02:00.0"
+BOOT_ID = "4f746628-5775-4479-aaaa-394c0faedef9"
+JOURNAL = "var/lib/katagpu/journal.json"
 RULES = "etc/udev/rules.d/10-katagpu-vfio.rules"
 MODULES_LOAD = "etc/modules-load.d/katagpu-vfio.conf"
 
@@ -55,6 +57,7 @@ def description(**changes: Any) -> dict[str, Any]:
         "files": {
             "/proc/sys/kernel/osrelease": "6.12.0-test\n",
             "/proc/sys/kernel/hostname": "gpu-03\n",
+            "/proc/sys/kernel/random/boot_id": f"{BOOT_ID}\n",
             "/proc/1/mountinfo": "22 1 259:2 / / rw,relatime shared:1 - ext4 /dev/nvme0n1p2 rw\n"
             "30 22 259:1 / /boot rw shared:2 - ext4 /dev/nvme0n1p1 rw\n"
             "31 22 0:5 / /proc rw - proc proc rw\n",

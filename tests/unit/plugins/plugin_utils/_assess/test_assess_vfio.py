@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -222,3 +223,24 @@ def test_a_gpu_without_room_for_its_memory_is_refused(tmp_path: Path, bars: list
 def test_a_gpu_that_is_off_the_bus_is_refused(tmp_path: Path, config: str, found: list[str]) -> None:
     card = gpu(group="12", driver="vfio-pci", **({"config": config} if config else {}))
     assert ids(judge(ready(card), tmp_path)) == found
+
+
+OTHER_BOOT = "a1b2c3d4-0000-4000-8000-000000000000"
+
+
+def wedged(boot_id: str) -> dict[str, str]:
+    entry = {"schema": 1, "boot_id": boot_id, "state": "wedged", "wedged": AUDIO, "steps": []}
+    return {"/var/lib/katagpu/journal.json": json.dumps(entry)}
+
+
+def test_a_stuck_write_needs_a_reboot_and_is_not_tried_again_unasked(tmp_path: Path) -> None:
+    """After the reboot too: a second try would get stuck as the first did."""
+    functions = gpu(group="12", driver=None), audio(group="12")
+    now = ready(*functions, files=wedged("4f746628-5775-4479-aaaa-394c0faedef9"))
+    answer = judge(now, tmp_path / "now", cluster_node=UNLABELLED)
+    assert answer["plan"]["host_vfio"]["live"] == "never" and not answer["summary"]["blocked"]
+    assert f"a write for {AUDIO} is stuck in the kernel" in answer["summary"]["reboot_reasons"]
+    assert ids(answer, "will_be_fixed_by", "warn") == ["C01", "A05"]
+    later = judge(ready(*functions, files=wedged(OTHER_BOOT)), tmp_path / "later", cluster_node=UNLABELLED)
+    assert later["plan"]["host_vfio"]["live"] == "never"
+    assert not [text for text in later["summary"]["reboot_reasons"] if "stuck" in text]
