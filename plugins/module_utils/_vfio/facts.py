@@ -11,10 +11,11 @@ from typing import Any, Callable, Dict, Iterable, List, Optional
 from ansible_collections.katagpu.cluster.plugins.module_utils._iommu.facts import NO_IOMMU
 from ansible_collections.katagpu.cluster.plugins.module_utils._root import HostRoot
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.drivers import read_drivers
-from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.holders import Stat, read_holders, stat_number
+from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.holders import read_holders
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.journal import read_journal
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.network import read_network
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.paths import IOMMU_GROUPS, PCI_DEVICES
+from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.processes import Stat, stat_number
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.rules import MODULES_LOAD, RULES
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.storage import read_storage
 

@@ -7,44 +7,28 @@ from __future__ import annotations
 
 import os
 import re
-import stat
-from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Set, Tuple
+from typing import Dict, Iterable, List, Mapping, Optional, Set
 
 from ansible_collections.katagpu.cluster.plugins.module_utils._root import HostRoot
+from ansible_collections.katagpu.cluster.plugins.module_utils._vfio import processes
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.paths import PCI_DEVICES
-from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.storage import read_mounts
+from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.processes import Number, Stat, stat_number
 
 _ADDRESS = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]\Z")
-_NOT_DEVICES = ("socket:", "pipe:", "anon_inode:", "/memfd:")
-# Asking such a file system for a file's state may never return.
-_REMOTE = ("nfs", "nfs4", "cifs", "smb3", "ceph", "9p", "afs", "fuse", "lustre")
 _NVIDIA_MINOR = re.compile(r"^Device Minor:\s*(\d+)", re.MULTILINE)
-# Minor numbers below this are GPUs; 255 is the control node of all of them.
-_NVIDIA_CONTROL = 254
+# The driver that a function is on, to the first letters of the names that its nodes have in /proc/devices.
+_NVIDIA_NODES: Mapping[str, str] = {"nvidia": "nvidia", "nvidia-nvswitch": "nvidia-nvswitch"}
+# Units that use the GPUs of the NVIDIA driver without an end, or again and again.
+_NVIDIA_UNITS = (
+    "nvidia-persistenced.service",
+    "nvidia-fabricmanager.service",
+    "nvidia-dcgm.service",
+    "nvidia-powerd.service",
+    "dcgm-exporter.service",
+)
+_DISPLAY_MANAGER = "/etc/systemd/system/display-manager.service"
+_CGROUPS = ("/sys/fs/cgroup", "/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified")
 _HOLDERS = 16
-
-
-class Number(NamedTuple):
-    """What identifies a device node, whatever its path."""
-
-    kind: str
-    major: int
-    minor: int
-
-
-Stat = Callable[[str], Optional[Number]]
-
-
-def stat_number(path: str) -> Optional[Number]:
-    try:
-        state = os.stat(path)
-    except OSError:
-        return None
-    if stat.S_ISCHR(state.st_mode):
-        return Number("char", os.major(state.st_rdev), os.minor(state.st_rdev))
-    if stat.S_ISBLK(state.st_mode):
-        return Number("block", os.major(state.st_rdev), os.minor(state.st_rdev))
-    return None
 
 
 def read_holders(root: HostRoot, addresses: Iterable[str], stat_node: Stat = stat_number) -> Dict[str, List[str]]:
@@ -52,15 +36,17 @@ def read_holders(root: HostRoot, addresses: Iterable[str], stat_node: Stat = sta
     wanted = list(addresses)
     numbers, nvidia = _numbers(root, wanted), _nvidia(root, wanted)
     found: Dict[str, List[str]] = {}
-    for address in wanted:
-        for name in root.list(f"{PCI_DEVICES}/{address}/graphics"):
-            _note(found, [address], f"kernel console on {name}")
     if numbers or nvidia:
-        for process, path, number in _open_nodes(root, stat_node):
-            owners = numbers.get(number, set()) | nvidia.get(number, set())
-            owners |= nvidia.get(Number(number.kind, number.major, -1), set()) if not owners else set()
-            _note(found, owners, f"process {process} has {path}")
+        for process, path, number in processes.open_nodes(root, stat_node):
+            owners = numbers.get(number) or nvidia.get(number)
+            if owners is None:
+                owners = nvidia.get(Number(number.kind, number.major, _ANY), set())
+            if owners:
+                _note(found, owners, f"process {processes.described(root, process)} has {path}")
+    for process, named in processes.machines(root, wanted):
+        _note(found, named, f"virtual machine {processes.described(root, process)} names it in its command line")
     _kernel_users(root, wanted, found)
+    _units(root, wanted, found)
     return found
 
 
@@ -90,68 +76,68 @@ def _add(found: Dict[Number, Set[str]], kind: str, text: Optional[str], address:
         found.setdefault(Number(kind, int(major), int(minor)), set()).add(address)
 
 
+# A minor number that stands for all others of its major number.
+_ANY = -1
+
+
 def _nvidia(root: HostRoot, addresses: List[str]) -> Dict[Number, Set[str]]:
-    """The NVIDIA driver's nodes are not in sysfs; nodes that name no GPU count for all of them (minor -1)."""
-    bound = {name for name in addresses if (root.link_name(f"{PCI_DEVICES}/{name}/driver") or "") == "nvidia"}
+    """The NVIDIA driver's nodes are not in sysfs; those that name no GPU count for all of them."""
     found: Dict[Number, Set[str]] = {}
-    if not bound:
-        return found
-    for line in (root.read("/proc/devices") or "").splitlines():
-        major, _space, name = line.strip().partition(" ")
-        if not (major.isdigit() and name.strip().startswith("nvidia")):
-            continue
-        found[Number("char", int(major), -1)] = set(bound)
-        if name.strip() in ("nvidia", "nvidia-frontend"):
-            for address in bound:
-                text = root.read(f"/proc/driver/nvidia/gpus/{address}/information") or ""
-                match = _NVIDIA_MINOR.search(text)
-                if match and int(match.group(1)) < _NVIDIA_CONTROL:
-                    found.setdefault(Number("char", int(major), int(match.group(1))), set()).add(address)
+    for driver, prefix in _NVIDIA_NODES.items():
+        bound = set(_on(root, addresses, driver))
+        for line in (root.read("/proc/devices") or "").splitlines() if bound else ():
+            major, _space, name = line.strip().partition(" ")
+            if major.isdigit() and name.strip().startswith(prefix):
+                found.setdefault(Number("char", int(major), _ANY), set()).update(bound)
+                if name.strip() in ("nvidia", "nvidia-frontend"):
+                    found.update(_of_one(root, int(major), bound))
     return found
 
 
-def _open_nodes(root: HostRoot, stat_node: Stat) -> Iterable[Tuple[str, str, Number]]:
-    remote = tuple(
-        mount.target.rstrip("/") + "/" for mount in read_mounts(root) if mount.kind.partition(".")[0] in _REMOTE
-    )
-    for process in root.list("/proc"):
-        if not process.isdigit():
-            continue
-        seen: Set[str] = set()
-        for path, target in _targets(root, process):
-            if target in seen or target.startswith(_NOT_DEVICES) or (remote and target.startswith(remote)):
-                continue
-            seen.add(target)
-            number = stat_node(path)
-            if number is not None:
-                name = root.read_line(f"/proc/{process}/comm") or "unknown"
-                yield f"{process} ({name})", target, number
-
-
-def _targets(root: HostRoot, process: str) -> Iterable[Tuple[str, str]]:
-    """Open files, and mappings that outlive the descriptor they were made with."""
-    folder = f"/proc/{process}/fd"
-    for descriptor in root.list(folder):
-        path = root.path(f"{folder}/{descriptor}")
-        try:
-            yield path, os.readlink(path)
-        except OSError:
-            continue
-    for line in (root.read(f"/proc/{process}/maps", 1024 * 1024) or "").splitlines():
-        words = line.split(None, 5)
-        if len(words) == 6 and words[5].startswith("/dev/"):
-            yield root.path(f"/proc/{process}/root{words[5]}"), words[5]
+def _of_one(root: HostRoot, major: int, bound: Set[str]) -> Dict[Number, Set[str]]:
+    """The node of each GPU, also of those that nobody asks for, which then count for no other."""
+    found: Dict[Number, Set[str]] = {}
+    for address in root.list("/proc/driver/nvidia/gpus"):
+        match = _NVIDIA_MINOR.search(root.read(f"/proc/driver/nvidia/gpus/{address}/information") or "")
+        if match is not None:
+            found[Number("char", major, int(match.group(1)))] = {address} & bound
+    return found
 
 
 def _kernel_users(root: HostRoot, addresses: List[str], found: Dict[str, List[str]]) -> None:
     """A reference count above the modules that depend on nvidia means a user that has no process."""
-    bound = [name for name in addresses if (root.link_name(f"{PCI_DEVICES}/{name}/driver") or "") == "nvidia"]
+    for address in addresses:
+        for name in root.list(f"{PCI_DEVICES}/{address}/graphics"):
+            _note(found, [address], f"kernel console on {name}")
+    bound = [address for driver in _NVIDIA_NODES for address in _on(root, addresses, driver)]
+    if not bound:
+        return
     count = root.read_line("/sys/module/nvidia/refcnt") or ""
     holders = root.list("/sys/module/nvidia/holders")
-    if bound and count.isdigit() and int(count) > len(holders):
+    if count.isdigit() and int(count) > len(holders):
         _note(found, bound, f"kernel: module nvidia has {count} references, {len(holders)} of them by modules")
-    if bound and "nvidia_drm" in holders:
-        _note(found, bound, "kernel: module nvidia_drm is loaded on top of nvidia")
+    # It depends on nvidia_modeset, so nvidia itself need not name it.
+    if root.exists("/sys/module/nvidia_drm"):
+        values = {name: root.read_line(f"/sys/module/nvidia_drm/parameters/{name}") for name in ("modeset", "fbdev")}
+        shown = ", ".join(f"{name}={value}" for name, value in values.items() if value)
+        _note(found, bound, "kernel: module nvidia_drm is loaded on top of nvidia" + (f" ({shown})" if shown else ""))
+    for line in (root.read("/proc/fb") or "").splitlines():
+        if "nvidia" in line:
+            _note(found, bound, f"kernel console on fb{line.strip()}")
+
+
+def _units(root: HostRoot, addresses: List[str], found: Dict[str, List[str]]) -> None:
+    """A unit has its control group as long as it is active, and may open the device at any moment."""
+    bound = [address for driver in _NVIDIA_NODES for address in _on(root, addresses, driver)]
+    displays = [address for address in addresses if root.list(f"{PCI_DEVICES}/{address}/drm")]
+    wanted = [(unit, bound) for unit in _NVIDIA_UNITS] + [(root.link_name(_DISPLAY_MANAGER), displays)]
+    for unit, users in wanted:
+        if users and unit and any(root.is_dir(f"{base}/system.slice/{unit}") for base in _CGROUPS):
+            _note(found, users, f"service {unit} is active")
+
+
+def _on(root: HostRoot, addresses: Iterable[str], driver: str) -> List[str]:
+    return [name for name in addresses if root.link_name(f"{PCI_DEVICES}/{name}/driver") == driver]
 
 
 def _note(found: Dict[str, List[str]], addresses: Iterable[str], holder: str) -> None:

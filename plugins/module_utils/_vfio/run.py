@@ -17,7 +17,6 @@ from ansible_collections.katagpu.cluster.plugins.module_utils._vfio import drive
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.apply import LiveBinding, Writer
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.drivers import read_drivers
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.facts import SCAN_INTERVAL, read_facts, read_in_use
-from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.holders import Stat, stat_number
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.journal import (
     LEFT,
     RUNNING,
@@ -37,6 +36,7 @@ from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.model import
     VfioPlan,
 )
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.plan import addresses_of_interest, plan
+from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.processes import Stat, stat_number
 
 _NODE_SECONDS = 10.0
 _POLL = 0.1

@@ -47,9 +47,9 @@ def read_storage(root: HostRoot) -> Dict[str, List[str]]:
     return reasons
 
 
-def read_mounts(root: HostRoot) -> List[Mount]:
+def read_mounts(root: HostRoot, process: str = "1") -> List[Mount]:
     """Mounts of the first process where readable: those of the host, even if this one runs in a container."""
-    for path in ("/proc/1/mountinfo", "/proc/self/mountinfo"):
+    for path in (f"/proc/{process}/mountinfo", "/proc/self/mountinfo"):
         text = root.read(path, _LIMIT)
         if text:
             return _parse_mountinfo(text)

@@ -11,14 +11,14 @@ import pytest
 
 from ansible_collections.katagpu.cluster.plugins.module_utils._root import HostRoot
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio import rules
-from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.facts import read_facts, read_in_use
-from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.holders import Number, stat_number
+from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.facts import read_facts
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.network import read_network
+from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.processes import Number, stat_number
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.storage import read_storage
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.writer import SysfsWriter
 from tests.unit import machines
 from tests.unit.plugins.module_utils._vfio import vfio_support as support
-from tests.unit.plugins.module_utils._vfio.vfio_support import AUDIO, GPU, GPU2, NIC, NVME
+from tests.unit.plugins.module_utils._vfio.vfio_support import GPU, NIC, NVME
 
 DISK = f"/sys/devices/pci0000:01/{NVME}/nvme/nvme0/nvme0n1"
 
@@ -99,59 +99,6 @@ def test_ssh_session_over_ipv6(tmp_path: Path) -> None:
     root = tree(tmp_path, files, {"/sys/class/net/ens1/device": f"/sys/bus/pci/devices/{NIC}"})
     assert read_network(root, "2001:db8::5 51000 2001:db8::1 22") == {NIC: ["carries this SSH session (ens1)"]}
     assert read_network(root) == {NIC: ["has addresses or routes (ens1)"]}
-
-
-def test_holders_by_number_not_by_path(tmp_path: Path) -> None:
-    root = support.build(tmp_path)
-    (tmp_path / "host/sys/class/vfio/13").mkdir(parents=True)
-    (tmp_path / "host/sys/class/vfio/13/dev").write_text("237:1\n")
-    support.open_node(root, 10, "a container", "/nodes/renamed")
-    support.open_node(root, 11, "pipewire", "/dev/snd/pcmC0D3p")
-    support.open_node(root, 12, "qemu", "/dev/vfio/13")
-    support.open_node(root, 13, "sshd", "socket:[1]")
-    stat_node = support.nodes_by_name(
-        {
-            "/nodes/renamed": Number("char", 226, 1),
-            "/dev/snd/pcmC0D3p": Number("char", 116, 3),
-            "/dev/vfio/13": Number("char", 237, 1),
-        }
-    )
-    assert read_in_use(root, [GPU, AUDIO, GPU2], stat_node=stat_node) == {
-        GPU: ["process 10 (a container) has /nodes/renamed"],
-        AUDIO: ["process 11 (pipewire) has /dev/snd/pcmC0D3p"],
-        GPU2: ["process 12 (qemu) has /dev/vfio/13"],
-    }
-
-
-def test_nvidia_nodes_of_one_gpu_and_of_all(tmp_path: Path) -> None:
-    data = support.change(support.change(support.description(), GPU, driver="nvidia"), GPU2, driver="nvidia")
-    data["files"].update(
-        {
-            "/proc/devices": "Character devices:\n195 nvidia\n508 nvidia-uvm\n\nBlock devices:\n",
-            f"/proc/driver/nvidia/gpus/{GPU}/information": "Model: x\nDevice Minor: \t 0\n",
-            f"/proc/driver/nvidia/gpus/{GPU2}/information": "Model: x\nDevice Minor: \t 1\n",
-        }
-    )
-    root = support.build(tmp_path, data)
-    support.open_node(root, 20, "one", "/dev/nvidia1")
-    support.open_node(root, 21, "all", "/dev/nvidia-uvm")
-    numbers = {"/dev/nvidia1": Number("char", 195, 1), "/dev/nvidia-uvm": Number("char", 508, 0)}
-    found = read_in_use(root, [GPU, AUDIO, GPU2], stat_node=support.nodes_by_name(numbers))
-    assert found == {
-        GPU: ["process 21 (all) has /dev/nvidia-uvm"],
-        GPU2: ["process 20 (one) has /dev/nvidia1", "process 21 (all) has /dev/nvidia-uvm"],
-    }
-
-
-def test_kernel_users_count(tmp_path: Path) -> None:
-    data = support.change(support.description(), GPU, driver="nvidia")
-    data["files"].update({"/sys/module/nvidia/refcnt": "3\n", "/sys/module/nvidia/holders/nvidia_uvm/x": ""})
-    data["files"][f"/sys/devices/pci0000:64/{support.PORT}/{AUDIO}/graphics/fb0/name"] = ""
-    found = read_in_use(support.build(tmp_path, data), [GPU, AUDIO])
-    assert found == {
-        GPU: ["kernel: module nvidia has 3 references, 1 of them by modules"],
-        AUDIO: ["kernel console on fb0"],
-    }
 
 
 def test_the_real_scan_sees_this_process(tmp_path: Path) -> None:

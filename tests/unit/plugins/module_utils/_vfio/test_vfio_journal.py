@@ -15,9 +15,9 @@ import pytest
 from ansible_collections.katagpu.cluster.plugins.module_utils._errors import KatagpuError
 from ansible_collections.katagpu.cluster.plugins.module_utils._root import HostRoot
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.apply import BindingFailed
-from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.holders import Number
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.lock import exclusive
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.model import VfioDesired
+from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.processes import Number
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.run import Refused, run
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.writer import Outcome
 from tests.unit.plugins.module_utils._vfio import vfio_support as support

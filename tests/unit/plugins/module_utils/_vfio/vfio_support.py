@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.katagpu.cluster.plugins.module_utils._root import HostRoot
-from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.holders import Number
+from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.processes import Number
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.run import Host
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.writer import Outcome
 from tests.unit import machines
