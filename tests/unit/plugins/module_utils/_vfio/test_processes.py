@@ -33,7 +33,9 @@ BY_A_THREAD_ALONE = (
 )
 AFTER_THE_FIRST_THREAD = (
     OPENED
-    + "def work():\n    os.open('/dev/full', os.O_RDONLY)\n    time.sleep(0.3)\n    print('ready', flush=True)\n    time.sleep(60)\n"
+    + "def work():\n    os.open('/dev/full', os.O_RDONLY)\n"
+    + "    while open(f'/proc/{os.getpid()}/stat').read().split()[2] != 'Z':\n        time.sleep(0.01)\n"
+    + "    print('ready', flush=True)\n    time.sleep(60)\n"
     + "threading.Thread(target=work).start()\nlibc.pthread_exit(None)\n"
 )
 MAPPED = "handle = os.open('/dev/zero', os.O_RDWR)\nmemory = mmap.mmap(handle, 4096, flags=mmap.MAP_PRIVATE)\nos.close(handle)\n"
