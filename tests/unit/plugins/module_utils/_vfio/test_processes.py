@@ -38,7 +38,9 @@ AFTER_THE_FIRST_THREAD = (
     + "    print('ready', flush=True)\n    time.sleep(60)\n"
     + "threading.Thread(target=work).start()\nlibc.pthread_exit(None)\n"
 )
-MAPPED = "handle = os.open('/dev/zero', os.O_RDWR)\nmemory = mmap.mmap(handle, 4096, flags=mmap.MAP_PRIVATE)\nos.close(handle)\n"
+# The class mmap keeps a descriptor of its own.
+MAPPED = "handle = os.open('/dev/zero', os.O_RDWR)\nmemory = mmap.mmap(handle, 4096, flags=mmap.MAP_PRIVATE)\n"
+MAPPED += "os.closerange(3, 64)\n"
 BY_A_MAPPING = OPENED + MAPPED + READY
 BY_A_MAPPING_AFTER_THE_FIRST_THREAD = OPENED + MAPPED + AFTER_THE_FIRST_THREAD
 
