@@ -133,8 +133,9 @@ def _targets(root: HostRoot, process: str, same: SharesFiles) -> Iterator[Tuple[
     for thread in others:
         if not same(process, thread):
             yield from _descriptors(root, f"{folder}/task/{thread}")
+    # Each thread has a folder of this kind too, though none that is listed.
     ended = others and not root.read_bytes(f"{folder}/maps", 1)
-    yield from _mappings(root, folder, f"{folder}/task/{others[0]}" if ended else folder)
+    yield from _mappings(root, f"/proc/{others[0]}" if ended else folder)
 
 
 def _descriptors(root: HostRoot, folder: str) -> Iterator[Tuple[List[str], str]]:
@@ -147,10 +148,10 @@ def _descriptors(root: HostRoot, folder: str) -> Iterator[Tuple[List[str], str]]
         yield [path], target
 
 
-def _mappings(root: HostRoot, folder: str, thread: str) -> Iterator[Tuple[List[str], str]]:
+def _mappings(root: HostRoot, folder: str) -> Iterator[Tuple[List[str], str]]:
     """A mapping outlives the descriptor it was made with. Devices are mapped shared, or stand below /dev."""
     try:
-        with open(root.path(f"{thread}/maps"), encoding="utf-8", errors="replace") as stream:
+        with open(root.path(f"{folder}/maps"), encoding="utf-8", errors="replace") as stream:
             for line in stream:
                 words = line.rstrip("\n").split(None, 5)
                 if len(words) < 6 or not (words[5].startswith("/dev/") or (words[1][3:] == "s" and words[5][0] == "/")):
