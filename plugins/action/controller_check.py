@@ -16,6 +16,7 @@ from ansible_collections.katagpu.cluster.plugins.plugin_utils import (
     _chart_values,
     _confidential,
     _controller,
+    _owner,
     _releases,
 )
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._arguments import release_of
@@ -69,10 +70,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             wanted = ["helm", *(["kubectl|kustomize"] if operator else [])]
         wanted = [*wanted, *(["git"] if operator and remote else [])]
         known, roles = _controller.known_variables()
+        owners = _plain(variables, kata, _owner.VARIABLE)
         findings = [
             *_controller.targets(kata, container),
             *refusals,
-            *_values(release, arguments, _confidential_modes(variables, kata).values()),
+            *_values(release, arguments, _plain(variables, kata, _confidential.VARIABLE).values(), owners),
             *(
                 finding
                 for name in ("coco_operator_node_selector", "kata_deploy_node_selector")
@@ -80,7 +82,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             ),
             *_controller.acceptances(arguments["accepted"] or []),
             *_controller.choices(_choices(arguments, variables)),
-            *_controller.confidential(_confidential_modes(variables, [*kata, *container]), container, release),
+            *_controller.confidential(
+                _plain(variables, [*kata, *container], _confidential.VARIABLE), container, release
+            ),
+            *_controller.owners(owners, release),
             *_controller.misspelt(_variables(variables), {*known, *arguments["known"]}, roles),
             *_controller.tools(wanted, {name: _installed(name) for entry in wanted for name in entry.split("|")}),
             *_controller.packages(
@@ -116,7 +121,9 @@ def _release(arguments: Mapping[str, Any]) -> tuple[dict[str, Any], list[Finding
     return release, [Finding("release", BLOCK, refusal, fix="set katagpu_release to a supported release.")]
 
 
-def _values(release: Mapping[str, Any], arguments: Mapping[str, Any], modes: Iterable[str]) -> list[Finding]:
+def _values(
+    release: Mapping[str, Any], arguments: Mapping[str, Any], modes: Iterable[Any], owners: Mapping[str, Any]
+) -> list[Finding]:
     if not isinstance(release.get("gpu_operator"), Mapping) or "values" not in release["gpu_operator"]:
         return []
     return [
@@ -125,16 +132,21 @@ def _values(release: Mapping[str, Any], arguments: Mapping[str, Any], modes: Ite
             arguments["gpu_operator_values"],
             arguments["gpu_operator_kata_manager"],
             arguments["default_workload"],
+            next(iter(_owner.by_owner(owners, release)), None),
         ),
-        *_chart_values.judge_kata_deploy(release, arguments["kata_deploy_values"], modes),
+        *_chart_values.judge_kata_deploy(release, arguments["kata_deploy_values"], [mode for mode in modes if mode]),
     ]
 
 
-def _confidential_modes(variables: Mapping[str, Any], hosts: Iterable[str]) -> dict[str, str]:
-    """What hosts ask for in plain words. What only a template tells is judged when the host is read."""
+def _plain(variables: Mapping[str, Any], hosts: Iterable[str], name: str) -> dict[str, Any]:
+    """What hosts ask for in plain words, or nothing. What only a template tells is judged when the host is read."""
     sources = _sources(variables)
-    found = {host: sources.get(host, {}).get(_confidential.VARIABLE) for host in hosts}
-    return {host: value for host, value in found.items() if isinstance(value, str) and "{{" not in value}
+    found = {host: sources.get(host, {}).get(name) for host in hosts}
+    return {
+        host: value
+        for host, value in found.items()
+        if value is None or (isinstance(value, str) and "{{" not in value)
+    }
 
 
 def _choices(arguments: Mapping[str, Any], variables: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

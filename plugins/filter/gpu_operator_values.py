@@ -42,6 +42,12 @@ options:
     choices:
       - rolling
       - on_delete
+  vfio_owner:
+    description: Who binds the GPUs, as P(katagpu.cluster.vfio_owner#filter) returns it.
+    type: str
+    choices:
+      - operator
+      - host
 """
 
 EXAMPLES = r"""

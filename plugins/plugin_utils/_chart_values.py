@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ansible_collections.katagpu.cluster.plugins.plugin_utils import _confidential
+from ansible_collections.katagpu.cluster.plugins.plugin_utils import _confidential, _owner
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._findings import BLOCK, Finding
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._releases import merge
 
@@ -20,7 +20,11 @@ _EVIDENCE = ("gpu_operator_values", "gpu_operator_kata_manager")
 
 
 def judge(
-    release: Mapping[str, Any], values: Any, kata_manager: Any = None, default_workload: str | None = None
+    release: Mapping[str, Any],
+    values: Any,
+    kata_manager: Any = None,
+    default_workload: str | None = None,
+    vfio_owner: str | None = None,
 ) -> list[Finding]:
     """What the inventory sets: chart values, the Kata manager and katagpu_default_workload. The release's own values are
     right by themselves.
@@ -29,7 +33,8 @@ def judge(
     if wrong:
         return wrong
     given: Mapping[str, Any] = values or {}
-    found = [*_kata_manager(release, given, kata_manager or {}), *_mode(release, given), *_switched_off(release, given)]
+    found = [*_kata_manager(release, given, kata_manager or {}), *_mode(release, given)]
+    found += [*_switched_off(release, given, vfio_owner), *_two_owners(release, given, vfio_owner)]
     found += _default_workload(release, given, default_workload)
     merged = merge(release["gpu_operator"]["values"], given)
     for path, allowed in (release["gpu_operator"].get("enums") or {}).items():
@@ -173,7 +178,7 @@ def _default_workload(release: Mapping[str, Any], values: Mapping[str, Any], con
     ]
 
 
-def _switched_off(release: Mapping[str, Any], values: Mapping[str, Any]) -> list[Finding]:
+def _switched_off(release: Mapping[str, Any], values: Mapping[str, Any], vfio_owner: str | None) -> list[Finding]:
     """Operands of container nodes may be switched off; those of Kata nodes are what the release consists of."""
     found = []
     if at(values, "sandboxWorkloads.enabled") is False:
@@ -186,16 +191,29 @@ def _switched_off(release: Mapping[str, Any], values: Mapping[str, Any]) -> list
         )
     for operand in release["operands"]["kata"]:
         block = operand.get("enabled_by")
-        if block and at(values, f"{block}.enabled") is False:
+        binds = block in _owner.operands(release)
+        if block and at(values, f"{block}.enabled") is False and not (binds and vfio_owner == _owner.HOST):
             found.append(
                 _finding(
                     f"gpu_operator_values.{block}.enabled is false.",
                     f"Without {operand['daemonset']} no GPU of a Kata node would be bound and offered, and the run would wait for it"
                     " until its time is over.",
-                    "remove it.",
+                    f"remove it; {_owner.VARIABLE}: host switches it off and has this collection bind the GPUs." if binds else "remove it.",
                 )
             )
     return found
+
+
+def _two_owners(release: Mapping[str, Any], values: Mapping[str, Any], vfio_owner: str | None) -> list[Finding]:
+    return [
+        _finding(
+            f"gpu_operator_values.{block}.enabled is true, and {_owner.VARIABLE} is {vfio_owner}.",
+            "Two parties would bind the same devices.",
+            "remove one of them.",
+        )
+        for block in _owner.operands(release)
+        if vfio_owner == _owner.HOST and at(values, f"{block}.enabled") not in (None, False)
+    ]
 
 
 def _finding(fact: str, consequence: str, fix: str) -> Finding:

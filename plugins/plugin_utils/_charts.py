@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.katagpu.cluster.plugins.module_utils._errors import KatagpuError
-from ansible_collections.katagpu.cluster.plugins.plugin_utils import _confidential
+from ansible_collections.katagpu.cluster.plugins.plugin_utils import _confidential, _owner
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._labels import RUNTIME
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._releases import merge
 
@@ -76,6 +76,7 @@ def gpu_operator_values(
     kata_manager: Mapping[str, Any] | None = None,
     default_workload: str | None = None,
     operand_update: str | None = None,
+    vfio_owner: str | None = None,
 ) -> dict[str, Any]:
     """The values of the release, then the inputs of the role, then what the user says last."""
     inputs: dict[str, Any] = {"kataManager": kata_manager_values(kata_manager or {})} if kata_manager else {}
@@ -83,6 +84,7 @@ def gpu_operator_values(
         inputs["sandboxWorkloads"] = {"defaultWorkload": default_workload}
     if operand_update == ON_DELETE:
         inputs["daemonsets"] = {"updateStrategy": "OnDelete"}
+    inputs = merge(inputs, _owner.chart_values(stack, vfio_owner))
     return merge(merge(stack["gpu_operator"]["values"], inputs), values)
 
 
@@ -102,7 +104,7 @@ def wanted_charts(
 
 
 def _wanted_gpu_operator(stack: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    choices = (own.get("default_workload"), own.get("operand_update"))
+    choices = (own.get("default_workload"), own.get("operand_update"), own.get("vfio_owner"))
     return gpu_operator_values(stack, own.get("values") or {}, own.get("kata_manager"), *choices)
 
 

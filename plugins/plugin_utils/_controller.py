@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from ansible_collections.katagpu.cluster.plugins.module_utils._errors import KatagpuError
-from ansible_collections.katagpu.cluster.plugins.plugin_utils import _confidential
+from ansible_collections.katagpu.cluster.plugins.plugin_utils import _confidential, _owner
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._arguments import accepted_findings
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._findings import BLOCK, Finding
 
@@ -41,7 +41,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "katagpu_default_workload": ("container", "vm-passthrough"),
     "katagpu_firmware": ("report", "apply"),
     "katagpu_operand_update": ("rolling", "on_delete"),
-    "katagpu_vfio_owner": ("operator", "host"),
+    _owner.VARIABLE: _owner.OWNERS,
 }
 # Role names that other people's variables may begin with as well: only a near miss is taken for a mistake.
 _COMMON_WORDS = ("verify", "common", "kubelet", "preflight")
@@ -143,6 +143,24 @@ def confidential(modes: Mapping[str, Any], container: Iterable[str], release: Ma
             )
         )
     return found
+
+
+def owners(values: Mapping[str, Any], release: Mapping[str, Any]) -> list[Finding]:
+    """C(values) maps the Kata hosts to the owner that they name; nothing means the release's choice."""
+    found = _owner.by_owner(values, release)
+    if len(found) < 2:
+        return []
+    return [
+        Finding(
+            "vfio_owner",
+            BLOCK,
+            _owner.differ(found),
+            "The GPU Operator has one vfio-manager for all Kata nodes: it would bind GPUs that their host binds, or nobody would"
+            " bind the others.",
+            f"give all hosts of kata_nodes the same {_owner.VARIABLE}, best in a group variable.",
+            ("ansible-inventory --graph --vars",),
+        )
+    ]
 
 
 def _of(hosts: Iterable[str]) -> str:

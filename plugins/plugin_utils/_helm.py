@@ -91,6 +91,7 @@ def verdict(
         "values_variable": f"{_ROLES[chart]}_values",
         "node_selector": dict((wanted.get("values") or {}).get("nodeSelector") or {}),
         "on_delete": ((wanted.get("values") or {}).get("daemonsets") or {}).get("updateStrategy") == "OnDelete",
+        "disabled": sorted(key for key in wanted.get("values") or {} if not _enabled(wanted["values"], key)),
         "brings_nfd": chart == "gpu-operator" and _enabled(wanted.get("values") or {}, "nfd"),
     }
     if ours is None:
@@ -149,7 +150,8 @@ def dropped_values(wanted: Any, live: Any, path: str = "") -> list[str]:
 
 
 def _enabled(values: Mapping[str, Any], block: str) -> bool:
-    return (values.get(block) or {}).get("enabled") is not False
+    found = values.get(block)
+    return not isinstance(found, Mapping) or found.get("enabled") is not False
 
 
 def _shown(release: Mapping[str, Any]) -> dict[str, Any]:

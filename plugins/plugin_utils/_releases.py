@@ -108,6 +108,10 @@ _INSTALLABLE: dict[str, Any] = {
         "owners": [str],
         "driver": str,
         "accepted_drivers": [str],
+        # What the device plugin offers, of those that the validator accepts.
+        "plugin_drivers": [str],
+        # Values of the chart with which the operator binds nothing.
+        "host_owner_values?": dict,
         "binds_classes": [str],
         "binds_members": ("none", "sole_consumer", "first_consumer"),
         "at_stop": ("unbind", "nothing"),

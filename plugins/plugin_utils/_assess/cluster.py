@@ -16,6 +16,7 @@ from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess.stack impo
     generations,
     half_installed,
     helm_state,
+    owner_change,
 )
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess.workloads import VM_VGPU, label_flips, protection
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._findings import (
@@ -308,6 +309,7 @@ JUDGES: tuple[Judge, ...] = (
     protection,
     generations,
     helm_state,
+    owner_change,
     openshift,
     cc_mode.cc_mode,
     cc_mode.mode_change,

@@ -11,10 +11,10 @@ from typing import Any
 from ansible_collections.katagpu.cluster.plugins.module_utils._boot import tokens
 from ansible_collections.katagpu.cluster.plugins.plugin_utils import _confidential
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess import snp, tdx, tee
-from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess.desired import HOST
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess.ranges import minor
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess.view import Answer, HostView
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._findings import BLOCK, INFO, WARN, Finding
+from ansible_collections.katagpu.cluster.plugins.plugin_utils._owner import HOST
 
 _JUDGES: Mapping[str, Callable[[HostView, Mapping[str, Any], str], list[Finding]]] = {
     "snp": snp.judge,
@@ -83,7 +83,7 @@ def _owner(view: HostView) -> list[Finding]:
             BLOCK,
             "katagpu_vfio_owner is host, and the GPUs are to change into a confidential mode.",
             consequence="That resets them, and who binds them again without the operator's vfio-manager has not been proven.",
-            fix="remove katagpu_vfio_owner for this host, or set katagpu_confidential: none.",
+            fix="remove katagpu_vfio_owner (for all Kata hosts), or set katagpu_confidential: none.",
             evidence=("katagpu_vfio_owner", "katagpu_confidential"),
         )
     ]

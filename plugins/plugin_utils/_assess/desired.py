@@ -10,13 +10,10 @@ from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
 
 from ansible_collections.katagpu.cluster.plugins.module_utils._errors import KatagpuError
-from ansible_collections.katagpu.cluster.plugins.plugin_utils import _confidential
-
-OPERATOR = "operator"
-HOST = "host"
+from ansible_collections.katagpu.cluster.plugins.plugin_utils import _confidential, _owner
 
 _CHOICES: dict[str, tuple[str, ...]] = {
-    "vfio_owner": (OPERATOR, HOST),
+    "vfio_owner": _owner.OWNERS,
     "vfio_live": ("auto", "never", "idle"),
     "confidential": _confidential.MODES,
     "bootloader": ("auto", "grub", "grubby", "systemd_boot", "rpm_ostree"),
@@ -32,7 +29,7 @@ class Desired:
     modules: tuple[str, ...] = ()
     blacklist: tuple[str, ...] = ()
     iommu_blacklist_argument: bool = True
-    vfio_owner: str = OPERATOR
+    vfio_owner: str = _owner.OPERATOR
     vfio_addresses: tuple[str, ...] = ()
     vfio_members: str | tuple[str, ...] = "same_slot"
     vfio_driver: str = ""
@@ -52,7 +49,7 @@ def parse(given: Mapping[str, Any] | None, release: Mapping[str, Any]) -> Desire
         "modules": vfio.get("modules") or (),
         "blacklist": vfio.get("blacklist") or (),
         "vfio_driver": vfio.get("driver", ""),
-        "vfio_owner": vfio.get("owner_default", OPERATOR),
+        "vfio_owner": _owner.default(release),
         "artifacts_dir": (release.get("artifacts") or {}).get("dir", ""),
     }
     values.update({key: value for key, value in (given or {}).items() if value is not None})

@@ -12,6 +12,7 @@ from ansible_collections.katagpu.cluster.plugins.module_utils._modules.facts imp
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.drivers import is_vfio
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess.view import Answer, HostView
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._findings import BLOCK, WARN, WILL_BE_FIXED_BY
+from ansible_collections.katagpu.cluster.plugins.plugin_utils._owner import HOST
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
@@ -84,11 +85,17 @@ def _host_driver(view: HostView, answer: Answer) -> None:
             "B04",
             BLOCK,
             f"{text} is loaded on this host.",
-            consequence="The operator's driver manager stops at a host driver, so no GPU of this node would be bound.",
+            consequence=_consequence(view),
             fix="remove the driver packages (or blacklist nvidia), then reboot the host.",
             evidence=("/proc/modules", "/proc/driver/nvidia/version"),
         )
     )
+
+
+def _consequence(view: HostView) -> str:
+    if view.desired.vfio_owner == HOST:
+        return "It takes GPUs that this collection is to bind at boot."
+    return "The operator's driver manager stops at a host driver, so no GPU of this node would be bound."
 
 
 def _installed_driver(view: HostView, answer: Answer) -> None:
@@ -112,7 +119,7 @@ def _installed_driver(view: HostView, answer: Answer) -> None:
             "B04",
             WARN if all(is_vfio(gpu.driver) for gpu in view.gpus) else BLOCK,
             f"an NVIDIA host driver is installed ({names}) and nothing keeps it out at the next boot.",
-            consequence="The operator's driver manager stops at a host driver, so no GPU of this node would be bound.",
+            consequence=_consequence(view),
             fix=f"remove the driver packages, or name {names} in host_iommu_blacklist beside those of the release.",
             evidence=(f"/lib/modules/{modules.get('kernel_release')}/modules.dep", "/etc/modprobe.d"),
         )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.katagpu.cluster.plugins.plugin_utils import _helm
+from ansible_collections.katagpu.cluster.plugins.plugin_utils import _helm, _owner
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess.cluster_view import ClusterView, some
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess.rolls import by_label
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._findings import BLOCK, Finding
@@ -127,6 +127,35 @@ def helm_state(view: ClusterView) -> list[Finding]:
             )
         )
     return found
+
+
+def owner_change(view: ClusterView) -> list[Finding]:
+    """Without its vfio-manager the operator unbinds all GPUs of all nodes at once, and with a new one it takes them."""
+    chart = next((item for item in view.helm if item["chart"] == "gpu-operator"), None)
+    policy = view.facts["cluster_policies"].get(view.release["gpu_operator"]["cluster_policy"])
+    blocks = set(_owner.operands(view.release))
+    if chart is None or policy is None or not blocks or not view.kata:
+        return []
+    wanted, now = (
+        _owner.HOST if blocks <= set(found["disabled"]) else _owner.OPERATOR for found in (chart, policy)
+    )
+    if wanted == now:
+        return []
+    space, name = chart["namespace"], chart["name"]
+    return [
+        Finding(
+            "vfio_owner",
+            BLOCK,
+            f"{_owner.VARIABLE} is {wanted}, and the GPU Operator of this cluster is installed for {now}.",
+            "The change would take the GPUs of all Kata nodes at once from whoever uses them."
+            if now == _owner.OPERATOR
+            else "vfio-manager would take the GPUs of all Kata nodes at once, also from running virtual machines.",
+            f"set {_owner.VARIABLE}: {now} again. To change it, end all GPU pods, uninstall the chart (helm uninstall {name} -n"
+            f" {space}) and wait until its operands are gone. Then run site.yml with katagpu_reboot_ok: hosts whose GPUs have to"
+            " be bound again are drained and rebooted one after the other, and the operator is installed for the new owner.",
+            (f"ClusterPolicy {view.release['gpu_operator']['cluster_policy']} .spec.{', .spec.'.join(sorted(blocks))}",),
+        )
+    ]
 
 
 def _pending(namespace: str, name: str, revision: int, status: str) -> Finding:

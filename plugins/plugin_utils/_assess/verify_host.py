@@ -11,10 +11,12 @@ from typing import Any
 
 from ansible_collections.katagpu.cluster.plugins.module_utils._boot import tokens, wishes
 from ansible_collections.katagpu.cluster.plugins.module_utils._errors import KatagpuError
+from ansible_collections.katagpu.cluster.plugins.module_utils._vfio import rules
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess import cdi, confidential, kubelet
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess.view import HostView
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._confidential import NONE
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._findings import BLOCK, INFO, WILL_BE_FIXED_BY
+from ansible_collections.katagpu.cluster.plugins.plugin_utils._owner import HOST
 
 PASSED = "passed"
 FAILED = "failed"
@@ -34,6 +36,7 @@ def checks_of(view: HostView) -> list[dict[str, Any]]:
     checks = [_boot(view), _arguments(view), _groups(view), _bound(view), _nodes(view), _drivers(view), _cdi(view)]
     # Only the Kata manager of the legacy stack writes them.
     checks += [_artifacts(view)] if "artifacts" in view.release else []
+    checks += [_persistent(view)] if view.desired.vfio_owner == HOST and view.desired.vfio_persistent else []
     checks += [_confidential(view)] if view.desired.confidential != NONE else []
     return checks + ([_kubelet(view)] if view.release.get("kubelet") else [])
 
@@ -91,6 +94,18 @@ def _bound(view: HostView) -> dict[str, Any]:
     shown = [*view.gpus, *members]
     evidence = ", ".join(f"{device.address} on {device.driver or 'no driver'}" for device in shown)
     return check("V5", view.node, "Every GPU's IOMMU group is on VFIO as a whole", problems, evidence)
+
+
+def _persistent(view: HostView) -> dict[str, Any]:
+    """With the owner host nobody else would bind them after a boot."""
+    lines = rules.parse((view.part("vfio").get("persistent_files") or {}).get(rules.RULES))
+    problems = [
+        f"{rules.RULES} has no line for {gpu.address} as it is now"
+        for gpu in view.gpus
+        if lines.get(gpu.address) != rules.line_for(gpu, rules.driver_of(lines.get(gpu.address, "")) or "")
+    ]
+    title = "The GPUs are bound at every boot"
+    return check("vfio_owner", view.node, title, problems, f"{rules.RULES}: {', '.join(lines)}")
 
 
 def _nodes(view: HostView) -> dict[str, Any]:

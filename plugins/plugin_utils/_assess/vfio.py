@@ -9,22 +9,29 @@ from typing import Any
 
 from ansible_collections.katagpu.cluster.plugins.module_utils._errors import KatagpuError
 from ansible_collections.katagpu.cluster.plugins.module_utils._pci.device import PciDevice
+from ansible_collections.katagpu.cluster.plugins.module_utils._vfio import drivers, rules
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.journal import WEDGED
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.model import (
     IDLE,
     NEVER,
     REFUSE,
+    RESTORED,
     Binding,
     Refusal,
     VfioDesired,
     VfioPlan,
 )
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.plan import plan
-from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.rules import RULES
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess import gpus as gpu_health
-from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess.desired import HOST
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess.view import Answer, HostView
-from ansible_collections.katagpu.cluster.plugins.plugin_utils._findings import BLOCK, WARN, WILL_BE_FIXED_BY, Finding
+from ansible_collections.katagpu.cluster.plugins.plugin_utils._findings import (
+    BLOCK,
+    INFO,
+    WARN,
+    WILL_BE_FIXED_BY,
+    Finding,
+)
+from ansible_collections.katagpu.cluster.plugins.plugin_utils._owner import HOST
 
 PHASE = "host_vfio"
 
@@ -95,6 +102,27 @@ def _owner(view: HostView, answer: Answer) -> None:
                 evidence=("katagpu_vfio_owner",),
             )
         )
+    if owner == HOST:
+        answer.findings += _variants(view)
+
+
+def _variants(view: HostView) -> list[Finding]:
+    """GPUs whose own VFIO driver the device plugin passes over."""
+    offered = view.release["vfio"]["plugin_drivers"]
+    needed = {gpu.address: drivers.choose(gpu, view.part("vfio").get("drivers") or {}) for gpu in view.gpus}
+    return [
+        view.finding(
+            "vfio_owner",
+            BLOCK,
+            f"katagpu_vfio_owner is host, and GPU {address} needs the driver {driver}.",
+            consequence=f"The device plugin of the release {view.release['name']} offers GPUs on {', '.join(offered)} only.",
+            fix="remove katagpu_vfio_owner, or take the host out of kata_nodes.",
+            evidence=("modules.alias", f"/sys/bus/pci/devices/{address}/modalias"),
+            device=address,
+        )
+        for address, driver in needed.items()
+        if not any(drivers.same(driver, one) for one in offered)
+    ]
 
 
 def _partial(view: HostView, answer: Answer) -> None:
@@ -158,10 +186,15 @@ def _nvswitches(view: HostView, answer: Answer) -> None:
         view.finding(
             "nvswitch",
             WARN,
-            f"the host has {len(switches)} NVSwitches, and vfio-manager binds them only when it is told to.",
+            f"the host has {len(switches)} NVSwitches, and nobody binds them who is not told to.",
             consequence="A virtual machine with all GPUs of this host would have no NVLink between them.",
-            fix=f"set gpu_operator_values: {{vfioManager: {{env: [{{name: {variable}, value: 'true'}}]}}}} before the first"
-            " installation, or ignore this where GPUs are given out one by one.",
+            fix=(
+                "bind them with katagpu.cluster.vfio_binding (addresses), whose lines stay"
+                if view.desired.vfio_owner == HOST
+                else f"set gpu_operator_values: {{vfioManager: {{env: [{{name: {variable}, value: 'true'}}]}}}} before the first"
+                " installation"
+            )
+            + ", or ignore this where GPUs are given out one by one.",
             evidence=("/sys/bus/pci/devices", "lspci -nn -d 10de::0680"),
         )
     )
@@ -180,6 +213,7 @@ def _bindings(view: HostView, answer: Answer) -> None:
         wanted = VfioDesired(addresses=gpus, members=members, driver=_driver(view), live=NEVER)
         names = list(gpus)
     else:
+        _give_up(view, answer, (*gpus, *taken_along(view)))
         # Of these only what the judgement took by the rule of the members; pci-stub spoils no group and stays.
         chosen = {binding.address for binding in judged.bindings if binding.before != "pci-stub"}
         siblings = tuple(device.address for device in left_behind(view) if device.address in chosen)
@@ -196,12 +230,13 @@ def _bindings(view: HostView, answer: Answer) -> None:
         return
     if not (planned.writes or planned.live_steps or planned.reboot_required):
         return
-    if planned.reboot_required and not planned.writes and view.predates_boot(RULES):
+    if planned.reboot_required and not planned.writes and view.predates_boot(rules.RULES):
         # The boot that was to bind them has been, so the next one would not either.
         answer.findings += [_not_bound(view, binding) for binding in planned.bindings if binding.when == "boot"]
         return
     if planned.changed:
         answer.plan = {
+            **answer.plan,
             **options,
             "state": "bound",
             "driver": _driver(view),
@@ -213,6 +248,26 @@ def _bindings(view: HostView, answer: Answer) -> None:
     _announce(view, answer, planned)
 
 
+def _give_up(view: HostView, answer: Answer, theirs: tuple[str, ...]) -> None:
+    """Lines of an earlier owner: with them, we and the operator would bind the same functions. They stay bound until it does."""
+    ours = [address for address in rules.parse((view.part("vfio").get("persistent_files") or {}).get(rules.RULES))]
+    stale = [address for address in theirs if address in ours]
+    if not stale or not _plan(view, VfioDesired(addresses=tuple(stale), state=RESTORED)).changed:
+        return
+    answer.plan["restore"] = stale
+    answer.findings.append(
+        view.finding(
+            "vfio_owner",
+            INFO,
+            f"{rules.RULES} binds {', '.join(stale)}, and katagpu_vfio_owner is {view.desired.vfio_owner}.",
+            consequence="The GPU Operator binds them too, and one party owns a binding.",
+            state=WILL_BE_FIXED_BY,
+            by=PHASE,
+            evidence=(rules.RULES,),
+        )
+    )
+
+
 def _live(view: HostView, wanted: VfioDesired) -> tuple[str, VfioPlan]:
     """Idle members are bound at once on first provisioning only, so that one reboot is enough."""
     choice = view.desired.vfio_live
@@ -221,7 +276,7 @@ def _live(view: HostView, wanted: VfioDesired) -> tuple[str, VfioPlan]:
         first = view.cluster_node is not None and key not in (view.cluster_node.get("labels") or {})
         # What got stuck once, in whichever boot, is not tried again unasked.
         stuck = (view.part("vfio").get("journal") or {}).get("state") == WEDGED
-        if first and not stuck and view.desired.vfio_owner != HOST:
+        if first and not stuck:
             now = _plan(view, _with(wanted, view, IDLE))
             if not now.refusals:
                 return IDLE, now
@@ -283,7 +338,7 @@ def _not_bound(view: HostView, binding: Binding) -> Finding:
         fix="find what else binds it (driverctl list-overrides, another udev rule, a service), correct that, and bind it on the"
         " drained node with host_vfio_live: idle or reboot the host by hand.",
         device=binding.address,
-        evidence=(RULES, f"/sys/bus/pci/devices/{binding.address}/driver"),
+        evidence=(rules.RULES, f"/sys/bus/pci/devices/{binding.address}/driver"),
     )
 
 
@@ -293,12 +348,17 @@ def _announce(view: HostView, answer: Answer, planned: VfioPlan) -> None:
         if binding.when == "unchanged":
             continue
         device = by_address[binding.address]
+        whose = (
+            "this collection binds it"
+            if view.desired.vfio_owner == HOST
+            else "the operator of this release leaves it there"
+        )
         answer.findings.append(
             view.finding(
                 "A05",
                 WARN,
                 f"{binding.address} (class {device.class_code}) of IOMMU group {binding.group} is on"
-                f" {binding.before or 'no driver'}; the operator of this release leaves it there.",
+                f" {binding.before or 'no driver'}; {whose}.",
                 consequence="The group would not be viable, and no virtual machine could get the GPU.",
                 device=binding.address,
                 state=WILL_BE_FIXED_BY,

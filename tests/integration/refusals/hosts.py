@@ -12,7 +12,7 @@ from typing import Any
 from tests.integration.refusals.case import KATA, Case, Inventory, blocks
 from tests.lab.scene import Scene
 from tests.unit import machines
-from tests.unit.assess_host import audio, bmc_display, gpu, machine
+from tests.unit.assess_host import KERNEL, audio, bmc_display, gpu, machine
 from tests.unit.host_stages import ready
 
 PLAYBOOK = str(Path(__file__).with_name("hosts_of_files.yml"))
@@ -25,6 +25,9 @@ DISK = {
     "device": "a80a",
     "driver": "nvme",
     "group": "12",
+}
+GRACE = {
+    f"/lib/modules/{KERNEL}/modules.alias": "alias vfio_pci:v000010DEd00002342sv*sd*bc*sc*i* nvgrace_gpu_vfio_pci\n"
 }
 ARM = "processor\t: 0\nFeatures\t: fp asimd\nCPU implementer\t: 0x41\n"
 
@@ -125,15 +128,16 @@ CASES = (
         64,
         ready(bmc_display(group="1")),
     ),
-    _case(
-        "vfio_owner",
-        "Owner of the bindings that the release does not support",
-        "``katagpu_vfio_owner: host``",
-        "vfio_owner",
-        "kata-owner",
-        65,
-        ready(gpu(group="12", driver="vfio-pci")),
-        katagpu_vfio_owner="host",
+    Case(
+        "variant_driver",
+        "Owner host and GPUs that the device plugin would pass over",
+        "``katagpu_vfio_owner: host``, and a kernel whose modules name a driver of their own for the GPU",
+        _host("kata-grace", 65, ready(gpu(group="12", device="2342", driver=None), files=GRACE)),
+        variables={"katagpu_vfio_owner": "host"},
+        playbook=PLAYBOOK,
+        arguments=LIMIT,
+        blocks=blocks("vfio_owner@kata-grace"),
+        says=(f"GPU {GPU} needs the driver nvgrace_gpu_vfio_pci", "offers GPUs on vfio-pci only"),
     ),
     _case(
         "firmware",

@@ -22,6 +22,10 @@ def _no_groups(scene: Scene, inventory: Inventory) -> None:
     inventory["ungrouped"] = {"hosts": {"somewhere": {}}}
 
 
+def _one_host_owns(scene: Scene, inventory: Inventory) -> None:
+    inventory["kata_nodes"]["hosts"]["kata-1"]["katagpu_vfio_owner"] = "host"
+
+
 def _confidential(scene: Scene, inventory: Inventory) -> None:
     inventory["kata_nodes"]["vars"] = {"katagpu_confidential": "snp"}
 
@@ -122,6 +126,25 @@ CASES = (
         "bad_value",
         "'nobody'",
         katagpu_vfio_owner="nobody",
+    ),
+    Case(
+        "owners",
+        "Different owners of the bindings",
+        "``katagpu_vfio_owner: host`` for ``kata-1`` only",
+        _one_host_owns,
+        playbook="site",
+        arguments=("--check",),
+        blocks=blocks("vfio_owner"),
+        says=("katagpu_vfio_owner is operator (of kata-2) and host (of kata-1).",),
+    ),
+    _case(
+        "owner_values",
+        "Chart values that contradict the owner of the bindings",
+        "``katagpu_vfio_owner: host`` and ``gpu_operator_values: {vfioManager: {enabled: true}}``",
+        "chart_values",
+        "gpu_operator_values.vfioManager.enabled is true, and katagpu_vfio_owner is host",
+        katagpu_vfio_owner="host",
+        gpu_operator_values={"vfioManager": {"enabled": True}},
     ),
     _case(
         "operand_update",

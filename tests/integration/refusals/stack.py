@@ -36,8 +36,12 @@ def _foreign_values(scene: Scene, inventory: Inventory) -> None:
     scene.installed("gpu-operator", "gpu-operator", OPERATOR, {**VALUES, "toolkit": {"enabled": False}})
 
 
-def _busy_upgrade(scene: Scene, inventory: Inventory) -> None:
+def _installed(scene: Scene, inventory: Inventory) -> None:
     scene.installed("gpu-operator", "gpu-operator", OPERATOR, dict(VALUES))
+
+
+def _busy_upgrade(scene: Scene, inventory: Inventory) -> None:
+    _installed(scene, inventory)
     for name in KATA:
         scene.label(name, {WORKLOAD: "vm-passthrough"})
     scene.label("container-1", {WORKLOAD: "container"})
@@ -139,6 +143,15 @@ CASES = (
         blocks=blocks("C07"),
         others=frozenset({("gpu_pods_running", "", "open")}),
         says=("GPU pods run on kata-2", "unbinds the GPUs of running virtual machines"),
+    ),
+    Case(
+        "owner_change",
+        "Change of the owner of the bindings",
+        "the chart installed as this release wants it, and ``katagpu_vfio_owner: host``",
+        _installed,
+        variables={"katagpu_vfio_owner": "host"},
+        blocks=blocks("vfio_owner"),
+        says=("katagpu_vfio_owner is host, and the GPU Operator of this cluster is installed for operator",),
     ),
     Case(
         "other_version",

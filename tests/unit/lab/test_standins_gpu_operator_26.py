@@ -65,6 +65,17 @@ def conditions(actions: list[Action]) -> tuple[str, dict[str, dict[str, Any]]]:
     return status["state"], {one["type"]: one for one in status["conditions"]}
 
 
+def test_without_the_vfio_manager_the_validator_and_the_plugin_are_deployed_all_the_same() -> None:
+    """states.enabled-by, states.disabled-deleted: the init containers of both wait for a file of the validator, not for a pod."""
+    owner = policy(vfioManager={"enabled": False})
+    assert set(created(gpu_operator.reconcile(state()), "DaemonSet")) - set(
+        created(gpu_operator.reconcile(state(owner)), "DaemonSet")
+    ) == {"nvidia-vfio-manager"}
+    actions = gpu_operator.reconcile(state(owner, daemonsets=existing()))
+    assert [one.name for one in actions if isinstance(one, Delete)] == ["nvidia-vfio-manager"]
+    assert conditions(gpu_operator.reconcile(state(owner, daemonsets=existing(owner))))[0] == "ready"
+
+
 def existing(owner: dict[str, Any] | None = None, status: dict[str, int] | None = None) -> dict[str, Any]:
     """All operand DaemonSets of mode kata as the API shows them when everything runs."""
     found = {}

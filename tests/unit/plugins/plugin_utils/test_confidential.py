@@ -162,8 +162,8 @@ def test_a_release_without_the_variant_and_container_nodes_are_refused() -> None
 
 def test_hosts_are_asked_by_their_plain_words() -> None:
     variables = {"hostvars": {**HOSTS, "x": {"katagpu_confidential": "{{ other }}"}}}
-    found = controller_check._confidential_modes(variables, ["n", "s", "x", "p"])
-    assert found == {"n": "none", "s": "snp"}
+    found = controller_check._plain(variables, ["n", "s", "x", "p"], "katagpu_confidential")
+    assert found == {"n": "none", "s": "snp", "p": None}
     assert "katagpu_confidential" in _controller.CHOICES
 
 

@@ -269,8 +269,7 @@ def test_the_module_for_device_nodes_is_loaded_on_these_hosts_only(tmp_path: Pat
 
 
 def test_the_owner_host_is_refused(tmp_path: Path) -> None:
-    release = {**RELEASE, "vfio": {**RELEASE["vfio"], "owners": ["operator", "host"]}}
-    answer = ask(epyc(), tmp_path, {**SNP, "vfio_owner": "host"}, release=release)
+    answer = ask(epyc(), tmp_path, {**SNP, "vfio_owner": "host"})
     assert states(answer) == {"vfio_owner": OPEN} and "confidential mode" in finding(answer, "vfio_owner")["fact"]
 
 

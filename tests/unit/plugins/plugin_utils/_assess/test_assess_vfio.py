@@ -9,14 +9,18 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.katagpu.cluster.plugins.module_utils._pci.device import PciDevice
 from ansible_collections.katagpu.cluster.plugins.module_utils._pci.sysfs import read_devices
 from ansible_collections.katagpu.cluster.plugins.module_utils._root import HostRoot
+from ansible_collections.katagpu.cluster.plugins.module_utils._vfio import rules
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.facts import read_facts as read_vfio
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.plan import plan as plan_vfio
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.run import desired_from
 from ansible_collections.katagpu.cluster.plugins.plugin_utils import _releases
-from tests.unit.assess_host import AUDIO, GPU, RELEASE, audio, bmc_display, gpu, ids, judge
-from tests.unit.host_stages import LABELLED, UNLABELLED, ready
+from tests.unit.assess_host import AUDIO, GPU, KERNEL, RELEASE, audio, bmc_display, gpu, ids, judge
+from tests.unit.host_stages import LABELLED, UNLABELLED, ready, results
+
+OWNER_HOST = {"vfio_owner": "host"}
 
 
 def test_a_gpu_without_siblings_is_left_to_the_operator(tmp_path: Path) -> None:
@@ -97,17 +101,89 @@ def test_nvswitches_that_nobody_binds_are_told(tmp_path: Path) -> None:
 
 
 def test_owner_host_binds_the_gpus_too(tmp_path: Path) -> None:
-    description = ready(gpu(group="12"), audio(group="12"))
-    release = {**RELEASE, "vfio": {**RELEASE["vfio"], "owners": ["operator", "host"]}}
-    answer = judge(description, tmp_path, desired={"vfio_owner": "host"}, release=release)
-    assert answer["plan"]["host_vfio"]["addresses"] == [GPU]
-    assert "foreign_owner" not in answer["plan"]["host_vfio"]
+    answer = judge(ready(gpu(group="12"), audio(group="12")), tmp_path, desired=OWNER_HOST, cluster_node=LABELLED)
+    plan = answer["plan"]["host_vfio"]
+    assert (plan["addresses"], plan["members"], plan["live"]) == ([GPU], "same_slot", "never")
+    assert "foreign_owner" not in plan and answer["summary"]["reboot_needed"]
+    found = [item for item in answer["findings"] if item["id"] == "A05"]
+    assert {item["device"] for item in found} == {GPU, AUDIO}
+    assert all("this collection binds it" in item["fact"] for item in found)
+
+
+def test_owner_host_binds_at_once_only_on_first_provisioning_and_only_what_is_idle(tmp_path: Path) -> None:
+    """One reboot turns the IOMMU on; the GPU has no driver then, because nouveau is kept out."""
+    first = judge(ready(gpu(group="12", driver=None)), tmp_path / "a", desired=OWNER_HOST, cluster_node=UNLABELLED)
+    assert first["plan"]["host_vfio"]["live"] == "idle" and not first["summary"]["reboot_needed"]
+    unknown = gpu(group="12", driver="somebody")
+    held = judge(ready(unknown), tmp_path / "b", desired=OWNER_HOST, cluster_node=UNLABELLED)
+    assert held["plan"]["host_vfio"]["live"] == "never" and held["summary"]["reboot_needed"]
 
 
 def test_an_owner_that_the_release_does_not_support_is_a_block(tmp_path: Path) -> None:
-    answer = judge(ready(gpu(group="12"), audio(group="12")), tmp_path, desired={"vfio_owner": "host"})
+    release = {**RELEASE, "vfio": {**RELEASE["vfio"], "owners": ["operator"]}}
+    answer = judge(ready(gpu(group="12"), audio(group="12")), tmp_path, desired=OWNER_HOST, release=release)
     assert ids(answer) == ["vfio_owner"]
     assert answer["plan"]["host_vfio"] == {}
+
+
+GRACE_ALIASES = "alias vfio_pci:v000010DEd00002342sv*sd*bc*sc*i* nvgrace_gpu_vfio_pci\n"
+
+
+def test_owner_host_is_refused_where_the_plugin_passes_over_the_driver_that_the_gpu_needs(tmp_path: Path) -> None:
+    aliases = {f"/lib/modules/{KERNEL}/modules.alias": GRACE_ALIASES}
+    grace = ready(gpu(group="12", device="2342", driver=None), files=aliases)
+    answer = judge(grace, tmp_path / "grace", desired=OWNER_HOST, release=CURRENT, cluster_node=UNLABELLED)
+    assert ids(answer) == ["vfio_owner"] and answer["plan"]["host_vfio"] == {}
+    assert f"GPU {GPU} needs the driver nvgrace_gpu_vfio_pci" in answer["summary"]["messages"][0]
+    other = judge(
+        ready(gpu(group="12", driver=None), files=aliases),
+        tmp_path / "a10",
+        desired=OWNER_HOST,
+        release=CURRENT,
+        cluster_node=UNLABELLED,
+    )
+    assert ids(other) == []
+
+
+def bound(*functions: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """With the files that the owner host leaves behind."""
+    devices = [PciDevice(GPU, vendor_id="10de", device_id="2236"), PciDevice(AUDIO, vendor_id="10de", device_id="1aef")]
+    lines = {device.address: rules.line_for(device, "vfio-pci") for device in devices}
+    files = {rules.RULES: rules.render(None, lines), rules.MODULES_LOAD: rules.render_modules(lines)}
+    return ready(*functions, files=files, **more)
+
+
+def test_what_the_operator_binds_is_given_up_where_the_owner_was_the_host(tmp_path: Path) -> None:
+    both = (gpu(group="12", driver="vfio-pci"), audio(group="12", driver="vfio-pci"))
+    answer = judge(bound(*both), tmp_path / "operator", cluster_node=LABELLED)
+    assert answer["plan"]["host_vfio"] == {"restore": [GPU]}, "the audio function stays with us"
+    assert ids(answer, "will_be_fixed_by", "info") == ["vfio_owner"]
+    assert not answer["summary"]["reboot_needed"]
+    assert judge(bound(*both), tmp_path / "host", desired=OWNER_HOST, cluster_node=LABELLED)["plan"]["host_vfio"] == {}
+
+
+def test_verify_looks_for_the_line_of_every_gpu_where_the_owner_is_the_host(tmp_path: Path) -> None:
+    card = gpu(group="12", driver="vfio-pci")
+    with_line = judge(bound(card), tmp_path / "a", desired=OWNER_HOST, cluster_node=LABELLED, verify=True)
+    without = judge(ready(card), tmp_path / "b", desired=OWNER_HOST, cluster_node=LABELLED, verify=True)
+    moved = bound({**card, "device": "20f1"})
+    other = judge(moved, tmp_path / "c", desired=OWNER_HOST, cluster_node=LABELLED, verify=True)
+    found = [results(answer)["vfio_owner"] for answer in (with_line, without, other)]
+    assert found == ["passed", "failed", "failed"]
+    assert "vfio_owner" not in results(judge(ready(card), tmp_path / "d", cluster_node=LABELLED, verify=True))
+
+
+def test_a_host_driver_has_another_consequence_for_each_owner(tmp_path: Path) -> None:
+    described = ready(gpu(group="12", driver=None))
+    described["files"]["/proc/modules"] += "nvidia 1 0 - Live 0x0\n"
+    texts = [
+        next(item for item in answer["findings"] if item["id"] == "B04")["consequence"]
+        for answer in (
+            judge(described, tmp_path / "a", cluster_node=UNLABELLED),
+            judge(described, tmp_path / "b", desired=OWNER_HOST, cluster_node=UNLABELLED),
+        )
+    ]
+    assert "driver manager stops" in texts[0] and "this collection is to bind" in texts[1]
 
 
 def test_not_persistent_on_a_labelled_node_names_the_variables(tmp_path: Path) -> None:
