@@ -9,7 +9,7 @@ import os
 import sys
 from pathlib import Path
 
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 COLLECTIONS = REPOSITORY / ".build" / "collections"
@@ -25,4 +25,8 @@ for entry in (str(COLLECTIONS), str(REPOSITORY)):
 # The same examples everywhere, so that a commit that passed here passes there; HYPOTHESIS_PROFILE=search looks for new ones.
 settings.register_profile("steady", derandomize=True, deadline=None)
 settings.register_profile("search", max_examples=2000, deadline=None)
+# A mutant is dead with the first example that fails, which need not be a small one.
+settings.register_profile(
+    "mutants", derandomize=True, deadline=None, database=None, phases=[Phase.explicit, Phase.generate]
+)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))

@@ -1,0 +1,52 @@
+# Copyright (c) 2026, katagpu contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A copy of the product in which mutmut may change what it likes, with the names under which the tests import it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.quality.planners import PLUGINS, REPOSITORY
+
+WORKDIR = REPOSITORY / ".build" / "mutants"
+MUTATED = WORKDIR / "mutants"
+COLLECTION = Path("ansible_collections/katagpu/cluster")
+SOURCES = COLLECTION / "plugins"
+# The tests find the collection below this, as in a checkout.
+_LINK = Path(".build/collections")
+_TESTS = ("conftest.py", "__init__.py", "unit")
+# The child that runs a mutant's tests gets so many times the CPU time that they take without a mutant, and so many seconds.
+_TIMES, _SECONDS = 2.0, 3.0
+
+
+def prepare(modules: Sequence[Path], tests: Sequence[str]) -> None:
+    shutil.rmtree(WORKDIR, ignore_errors=True)
+    shutil.copytree(PLUGINS, WORKDIR / SOURCES, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in _TESTS:
+        source = REPOSITORY / "tests" / name
+        if source.is_dir():
+            shutil.copytree(source, WORKDIR / "tests" / name, ignore=shutil.ignore_patterns("__pycache__"))
+        elif source.exists():
+            (WORKDIR / "tests").mkdir(exist_ok=True)
+            shutil.copy2(source, WORKDIR / "tests" / name)
+    link = MUTATED / _LINK / "ansible_collections"
+    link.parent.mkdir(parents=True)
+    link.symlink_to(MUTATED / "ansible_collections", target_is_directory=True)
+    (WORKDIR / "pyproject.toml").write_text(_configuration(modules, tests), encoding="utf-8")
+
+
+def _configuration(modules: Sequence[Path], tests: Sequence[str]) -> str:
+    lines = [
+        "[tool.mutmut]",
+        f'source_paths = ["{SOURCES.parts[0]}"]',
+        f"only_mutate = {[str(SOURCES / path) for path in modules]}",
+        f"pytest_add_cli_args_test_selection = {list(tests)}",
+        'pytest_add_cli_args = ["-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:cov"]',
+        f"timeout_multiplier = {_TIMES}",
+        f"timeout_constant = {_SECONDS}",
+        "use_git_change_detection = false",
+    ]
+    return "\n".join(lines) + "\n"
