@@ -160,6 +160,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.katagpu.cluster.plugins.module_utils._errors import KatagpuError
 from ansible_collections.katagpu.cluster.plugins.module_utils._host_facts.collect import Request, collect
 from ansible_collections.katagpu.cluster.plugins.module_utils._root import HostRoot
+from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.session import ssh_connection
 
 
 def main() -> None:
@@ -171,13 +172,14 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    root = HostRoot(module.params["root"])
     request = Request(
         artifacts_dirs=tuple(module.params["artifacts_dirs"]),
         full=module.params["full"],
-        ssh_connection=os.environ.get("SSH_CONNECTION", ""),
+        ssh_connection=ssh_connection(os.environ, root),
     )
     try:
-        facts = collect(HostRoot(module.params["root"]), request)
+        facts = collect(root, request)
     except KatagpuError as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=False, facts=facts)

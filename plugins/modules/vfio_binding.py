@@ -225,6 +225,7 @@ from ansible_collections.katagpu.cluster.plugins.module_utils._errors import Kat
 from ansible_collections.katagpu.cluster.plugins.module_utils._root import HostRoot
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.apply import BindingFailed
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.run import Host, Refused, desired_from, run
+from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.session import ssh_connection
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.writer import SysfsWriter
 
 
@@ -261,7 +262,7 @@ def main() -> None:
 
     root = HostRoot(module.params["root"])
     writer = SysfsWriter(root, float(module.params["timeout_seconds"]))
-    host = Host(root, writer, execute, os.environ.get("SSH_CONNECTION", ""))
+    host = Host(root, writer, execute, ssh_connection(os.environ, root))
     try:
         result = run(host, desired_from(module.params), module.check_mode)
     except Refused as refused:

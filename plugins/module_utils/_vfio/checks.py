@@ -16,6 +16,7 @@ from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.wording impo
 
 # 3D controllers (0302) have no output, so they are no display to be left without.
 _DISPLAYS = ("0300", "0301", "0380")
+_OF_BMC = ("is the display of its remote console (BMC)",)
 # Drivers from which an idle device can be taken while the system runs.
 _LETS_GO = ("nouveau", "snd_hda_intel", "xhci_hcd", "nvidia-gpu", "nvidia", "nvidia-nvswitch", "pci-stub")
 # From this version a removal that began with a user never ends, even when the user goes away.
@@ -27,7 +28,7 @@ def needed_by_host(handed_over: Sequence[PciDevice], facts: Mapping[str, Any]) -
     refusals = []
     critical = facts.get("critical") or {}
     for device in handed_over:
-        reasons = critical.get(device.address) or []
+        reasons = [*(critical.get(device.address) or []), *(_OF_BMC if _is_of_bmc(device) else ())]
         if reasons and not drivers.is_vfio(device.driver):
             refusals.append(
                 Refusal(
@@ -36,12 +37,17 @@ def needed_by_host(handed_over: Sequence[PciDevice], facts: Mapping[str, Any]) -
                     device.iommu_group,
                     f"{named(device)} (driver {device.driver}) of IOMMU group {device.iommu_group} is needed by the host: "
                     f"it {', '.join(reasons)}.",
-                    "Binding it would take the disk or the network away from the host.",
+                    "Binding it would take the disk, the network or the console away from the host.",
                     "leave it out; if it shares its group with a GPU, enable ACS in the firmware or move the card.",
                     f"{PCI_DEVICES}/{device.address}",
                 )
             )
     return refusals
+
+
+def _is_of_bmc(device: PciDevice) -> bool:
+    """ASPEED, Matrox G200, HiSilicon Hibmc: what the remote console of a server shows."""
+    return device.has_class("03") and (device.id or "").startswith(("1a03:", "102b:05", "19e5:1711"))
 
 
 def last_display(devices: Sequence[PciDevice], handed_over: Sequence[PciDevice]) -> List[Refusal]:

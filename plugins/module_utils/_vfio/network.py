@@ -6,45 +6,134 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import Dict, List, NamedTuple, Optional, Set, Union
+from typing import Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 
 from ansible_collections.katagpu.cluster.plugins.module_utils._root import HostRoot
-from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.paths import pci_address_of
+from ansible_collections.katagpu.cluster.plugins.module_utils._vfio import netlink
+from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.paths import PCI_DEVICES, functions_of
 
 _NET = "/sys/class/net"
 _DEPTH = 8
 _UP = 0x1
-_Network = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
+_MAIN = 254
 
 
 class Route(NamedTuple):
     interface: str
-    network: _Network
+    network: netlink.Network
+    table: int = _MAIN
 
 
-def read_network(root: HostRoot, ssh_connection: str = "") -> Dict[str, List[str]]:
+class Address(NamedTuple):
+    interface: str
+    address: netlink.Address
+
+
+class Configuration(NamedTuple):
+    routes: List[Route]
+    addresses: List[Address]
+
+
+def read_network(
+    root: HostRoot, ssh_connection: str = "", configuration: Optional[Configuration] = None
+) -> Dict[str, List[str]]:
     """Address to reasons such as C(carries the default route (bond0)).
 
     C(ssh_connection) is the variable of that name of the session, which the caller has and a reader does not look for.
     """
-    routes = read_routes(root)
-    session = _session_interface(routes, ssh_connection)
+    known = configuration or read_configuration(root)
+    sessions = _session_interfaces(known, ssh_connection)
     found: Dict[str, List[str]] = {}
-    for interface in sorted({route.interface for route in routes} | _addressed(root)):
-        reasons = []
-        if any(route.interface == interface and route.network.prefixlen == 0 for route in routes):
-            reasons.append("carries the default route")
-        if interface == session:
-            reasons.append("carries this SSH session")
-        if not reasons:
-            reasons.append("has addresses or routes")
-        for lower in _lowers(root, interface):
-            address = pci_address_of(root.resolve(f"{_NET}/{lower}/device") or "")
-            if address is not None:
-                for reason in reasons:
-                    via = lower if lower == interface else f"{lower} below {interface}"
-                    found.setdefault(address, []).append(f"{reason} ({via})")
+    for interface, reasons in _carriers(known, sessions).items():
+        for lower in sorted(_lowers(root, interface)):
+            via = lower if lower == interface else f"{lower} below {interface}"
+            for address in _functions(root, lower):
+                found.setdefault(address, []).extend(f"{reason} ({via})" for reason in reasons)
+    for interface in root.list(_NET):
+        reason = _suspicion(root, interface)
+        for address in _functions(root, interface) if reason else ():
+            found.setdefault(address, [f"{reason} ({interface})"])
+    for address, driver in _moved(root):
+        found.setdefault(address, [f"has its interface in another network namespace (driver {driver})"])
     return found
+
+
+def _carriers(known: Configuration, sessions: Set[str]) -> Dict[str, List[str]]:
+    """Interface to what the host does by it."""
+    defaults: Dict[str, Set[int]] = {}
+    for route in known.routes:
+        if not route.network.prefixlen:
+            defaults.setdefault(route.interface, set()).add(route.table)
+    used = {route.interface for route in known.routes} | {entry.interface for entry in known.addresses} | sessions
+    carriers = {}
+    for interface in sorted(used):
+        tables = defaults.get(interface, set())
+        other = "" if _MAIN in tables or not tables else f" of table {min(tables)}"
+        reasons = [f"carries the default route{other}"] if tables else []
+        reasons += ["carries this SSH session"] if interface in sessions else []
+        carriers[interface] = reasons or ["has addresses or routes"]
+    return carriers
+
+
+def _suspicion(root: HostRoot, interface: str) -> Optional[str]:
+    """What speaks for a use that has no address on this interface nor on one above it."""
+    master = root.link_name(f"{_NET}/{interface}/master")
+    if master is not None:
+        # Of Open vSwitch, or of a bridge that only virtual machines use.
+        return f"is a port of {master}"
+    if _is_connected(root, interface):
+        # Containers may have interfaces on top of it that are not seen from here.
+        return "is up with a link; set it down if nothing needs it"
+    return None
+
+
+def _is_connected(root: HostRoot, interface: str) -> bool:
+    flags = root.read_line(f"{_NET}/{interface}/flags") or ""
+    up = flags.startswith("0x") and int(flags, 16) & _UP
+    return bool(up) and root.read_line(f"{_NET}/{interface}/carrier") == "1"
+
+
+def _functions(root: HostRoot, interface: str) -> List[str]:
+    """With the physical function that a virtual one goes down with."""
+    found = functions_of(root, root.resolve(f"{_NET}/{interface}/device") or "")
+    for address in list(found):
+        physical = root.link_name(f"{PCI_DEVICES}/{address}/physfn")
+        found += [physical] if physical is not None and physical not in found else []
+    return found
+
+
+def _moved(root: HostRoot) -> Iterator[Tuple[str, str]]:
+    """The folder stays when the interface goes to a container, and shows only what is in this namespace."""
+    for address in root.list(PCI_DEVICES):
+        folder = f"{PCI_DEVICES}/{address}/net"
+        driver = root.link_name(f"{PCI_DEVICES}/{address}/driver")
+        if driver is not None and root.is_dir(folder) and not root.list(folder):
+            yield address, driver
+
+
+def read_configuration(root: HostRoot) -> Configuration:
+    """From the kernel where this is its system; a copied tree has less."""
+    if root.is_live:
+        names = {root.read_line(f"{_NET}/{name}/ifindex"): name for name in root.list(_NET)}
+        try:
+            routes = [
+                Route(names.get(str(each.interface), ""), each.network, each.table) for each in netlink.read_routes()
+            ]
+            addresses = [Address(names.get(str(index), ""), address) for index, address in netlink.read_addresses()]
+        except OSError:
+            pass
+        else:
+            return Configuration(
+                [route for route in routes if _counts(route.interface, route.network.network_address)],
+                [entry for entry in addresses if _counts(entry.interface, entry.address)],
+            )
+    return Configuration(read_routes(root), _addressed(root))
+
+
+def _counts(interface: str, address: netlink.Address) -> bool:
+    """The automatic address that every interface has in version 6 is no use of it."""
+    automatic = address.version == 6 and (address.is_link_local or address.is_multicast)
+    return interface not in ("", "lo") and not automatic
 
 
 def read_routes(root: HostRoot) -> List[Route]:
@@ -64,27 +153,31 @@ def read_routes(root: HostRoot) -> List[Route]:
     return routes
 
 
-def _addressed(root: HostRoot) -> Set[str]:
-    """Interfaces with an IPv6 address that is more than the automatic link-local one."""
-    found = set()
+def _addressed(root: HostRoot) -> List[Address]:
+    """Of version 6 only; those of version 4 are in no file."""
+    found = []
     for line in (root.read("/proc/net/if_inet6") or "").splitlines():
         words = line.split()
-        if len(words) >= 6 and words[5] != "lo" and not words[0].startswith("fe80"):
-            found.add(words[5])
+        if len(words) >= 6:
+            address = ipaddress.ip_address(int(words[0], 16).to_bytes(16, "big"))
+            found += [Address(words[5], address)] if _counts(words[5], address) else []
     return found
 
 
-def _session_interface(routes: List[Route], ssh_connection: str) -> Optional[str]:
-    """The interface by which the client of the session is reached: the longest matching route."""
+def _session_interfaces(known: Configuration, ssh_connection: str) -> Set[str]:
+    """Where the address is that the client called, and by which the client is reached: the longest matching route."""
     words = ssh_connection.split()
     if len(words) < 3:
-        return None
+        return set()
     try:
-        client = ipaddress.ip_address(words[0].partition("%")[0])
+        client, server = (ipaddress.ip_address(words[place].partition("%")[0]) for place in (0, 2))
     except ValueError:
-        return None
-    matching = [route for route in routes if route.network.version == client.version and client in route.network]
-    return max(matching, key=lambda route: route.network.prefixlen).interface if matching else None
+        return set()
+    found = {entry.interface for entry in known.addresses if entry.address == server}
+    matching = [route for route in known.routes if route.network.version == client.version and client in route.network]
+    # In several tables, as with policy routing, the address of the server decides.
+    main = [route for route in matching if route.table == _MAIN] or ([] if found else matching)
+    return found | ({max(main, key=lambda route: route.network.prefixlen).interface} if main else set())
 
 
 def _lowers(root: HostRoot, interface: str, depth: int = 0) -> Set[str]:

@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import re
-from typing import Optional
+from typing import List
+
+from ansible_collections.katagpu.cluster.plugins.module_utils._root import HostRoot
 
 PCI_DEVICES = "/sys/bus/pci/devices"
 PCI_DRIVERS = "/sys/bus/pci/drivers"
@@ -16,7 +18,13 @@ IOMMU_GROUPS = "/sys/kernel/iommu_groups"
 _ADDRESS_PART = re.compile(r"/([0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7])(?=/|\Z)")
 
 
-def pci_address_of(sysfs_path: str) -> Optional[str]:
-    """The PCI function that a sysfs path lies below: the last one, for those before it are bridges."""
-    parts = _ADDRESS_PART.findall(sysfs_path)
-    return parts[-1] if parts else None
+def functions_of(root: HostRoot, sysfs_path: str) -> List[str]:
+    """The PCI functions that a sysfs path lies below, bridges left out.
+
+    There are two where the function is behind another one that is no bridge, such as a Volume Management Device.
+    """
+    return [
+        address
+        for address in _ADDRESS_PART.findall(sysfs_path)
+        if not (root.read_line(f"{PCI_DEVICES}/{address}/class") or "").startswith("0x0604")
+    ]

@@ -9,7 +9,8 @@ import re
 from typing import Dict, List, NamedTuple, Optional, Set
 
 from ansible_collections.katagpu.cluster.plugins.module_utils._root import HostRoot
-from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.paths import PCI_DEVICES, pci_address_of
+from ansible_collections.katagpu.cluster.plugins.module_utils._vfio import boot_configuration
+from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.paths import PCI_DEVICES, functions_of
 
 _BLOCK = "/sys/class/block"
 _NVME_CONTROLLER = re.compile(r"nvme\d+\Z")
@@ -19,6 +20,9 @@ _DEPTH = 12
 _LIMIT = 2 * 1024 * 1024
 # File systems whose mount names no single block device, so that their disks cannot be told from others.
 _POOLED = ("zfs", "bcachefs")
+_VOLUMES_OF_POOLS = ("zd",)
+_STACKED = ("dm-", "md", "bcache", "drbd")
+_UNKNOWN = "disks unknown"
 _NO_DISK = ("nfs", "nfs4", "cifs", "smb3", "ceph", "9p", "virtiofs", "tmpfs", "ramfs", "rootfs", "overlay", "squashfs")
 
 
@@ -32,19 +36,51 @@ class Mount(NamedTuple):
 def read_storage(root: HostRoot) -> Dict[str, List[str]]:
     """Address to reasons such as C(holds /boot)."""
     reasons: Dict[str, List[str]] = {}
-    for mount in read_mounts(root):
+    mounts = read_mounts(root)
+    for mount in mounts:
         block = _block_of_mount(root, mount)
         if block is not None:
-            for member in _btrfs_members(root, block) if mount.kind == "btrfs" else [block]:
-                _note(reasons, addresses_of_block(root, member), f"holds {mount.target}")
+            _note_block(root, reasons, block, f"holds {mount.target}", mount.kind)
         elif mount.kind in _POOLED or (mount.target == "/" and mount.kind not in _NO_DISK and mount.source != "none"):
-            everything = storage_controllers(root)
-            _note(reasons, everything, f"may hold {mount.target} ({mount.kind} from {mount.source}, disks unknown)")
+            _note(
+                reasons,
+                storage_controllers(root),
+                f"may hold {mount.target} ({mount.kind} from {mount.source}, {_UNKNOWN})",
+            )
     for source in read_swaps(root):
-        name = _block_name(root, source)
-        if name is not None:
-            _note(reasons, addresses_of_block(root, name), f"holds swap {source}")
+        block = block_name(root, source) if source.startswith("/dev/") else _block_below(root, mounts, source)
+        if block is not None:
+            _note_block(root, reasons, block, f"holds swap {source}")
+    mounted = {mount.target for mount in mounts}
+    for wish in boot_configuration.read_wishes(root):
+        block = block_name(root, wish.source)
+        if block is not None and wish.target not in mounted:
+            _note_block(root, reasons, block, wish.reason)
+    _stacked(root, reasons)
     return reasons
+
+
+def _note_block(root: HostRoot, reasons: Dict[str, List[str]], block: str, reason: str, kind: str = "") -> None:
+    for member in _btrfs_members(root, block) if kind == "btrfs" else [block]:
+        if member.startswith(_VOLUMES_OF_POOLS):
+            _note(reasons, storage_controllers(root), f"may {reason.replace('holds', 'hold', 1)} ({_UNKNOWN})")
+        else:
+            _note(reasons, addresses_of_block(root, member), reason)
+
+
+def _stacked(root: HostRoot, reasons: Dict[str, List[str]]) -> None:
+    """Arrays and volumes that are assembled without being mounted, as for a database or a storage cluster."""
+    for name in root.list(_BLOCK):
+        if name.startswith(_STACKED):
+            known = root.read_line(f"{_BLOCK}/{name}/dm/name") or name
+            idle = addresses_of_block(root, name) - set(reasons)
+            _note(reasons, idle, f"is part of {known}")
+
+
+def _block_below(root: HostRoot, mounts: List[Mount], path: str) -> Optional[str]:
+    """Of the file system with a file, such as one to swap to."""
+    holding = [mount for mount in mounts if path.startswith(mount.target.rstrip("/") + "/")]
+    return _block_of_mount(root, max(holding, key=lambda mount: len(mount.target))) if holding else None
 
 
 def read_mounts(root: HostRoot, process: str = "1") -> List[Mount]:
@@ -63,11 +99,13 @@ def read_swaps(root: HostRoot) -> List[str]:
 
 def storage_controllers(root: HostRoot) -> Set[str]:
     """Functions with at least one block device below them, and all of the storage class."""
-    found = {pci_address_of(root.resolve(f"{_BLOCK}/{name}") or "") for name in root.list(_BLOCK)}
+    found = {
+        address for name in root.list(_BLOCK) for address in functions_of(root, root.resolve(f"{_BLOCK}/{name}") or "")
+    }
     for address in root.list(PCI_DEVICES):
         if (root.read_line(f"{PCI_DEVICES}/{address}/class") or "").startswith("0x01"):
             found.add(address)
-    return {address for address in found if address is not None}
+    return found
 
 
 def addresses_of_block(root: HostRoot, name: str, depth: int = 0) -> Set[str]:
@@ -75,21 +113,18 @@ def addresses_of_block(root: HostRoot, name: str, depth: int = 0) -> Set[str]:
     path = root.resolve(f"{_BLOCK}/{name}")
     if path is None or depth > _DEPTH:
         return set()
-    found: Set[str] = set()
-    address = pci_address_of(path)
-    if address is not None:
-        found.add(address)
+    found: Set[str] = set(functions_of(root, path))
     folder = path if root.is_dir(f"{path}/slaves") else path.rpartition("/")[0]
     for slave in root.list(f"{path}/slaves") or root.list(f"{folder}/slaves"):
         found |= addresses_of_block(root, slave, depth + 1)
-    if address is None and "/nvme-subsystem/" in path:
+    if "/nvme-subsystem/" in path:
         # With native multipath the disk is below a virtual subsystem, which links to its controllers.
         subsystem = path.split("/nvme-subsystem/")[1].split("/")[0]
         base = path.split("/nvme-subsystem/")[0] + "/nvme-subsystem/" + subsystem
         for controller in root.list(base):
             if _NVME_CONTROLLER.match(controller):
-                found.add(pci_address_of(root.resolve(f"{base}/{controller}") or "") or "")
-    return found - {""}
+                found.update(functions_of(root, root.resolve(f"{base}/{controller}") or ""))
+    return found
 
 
 def _block_of_mount(root: HostRoot, mount: Mount) -> Optional[str]:
@@ -97,7 +132,7 @@ def _block_of_mount(root: HostRoot, mount: Mount) -> Optional[str]:
         path = root.resolve(f"/sys/dev/block/{mount.number}")
         if path is not None:
             return path.rpartition("/")[2]
-    return _block_name(root, mount.source)
+    return block_name(root, mount.source)
 
 
 def _btrfs_members(root: HostRoot, block: str) -> List[str]:
@@ -109,7 +144,7 @@ def _btrfs_members(root: HostRoot, block: str) -> List[str]:
     return [block]
 
 
-def _block_name(root: HostRoot, source: str) -> Optional[str]:
+def block_name(root: HostRoot, source: str) -> Optional[str]:
     """Btrfs mounts have an anonymous number, and /dev/mapper names are links: the source decides then."""
     if not source.startswith("/dev/"):
         return None

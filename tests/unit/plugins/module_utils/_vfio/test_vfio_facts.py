@@ -14,7 +14,6 @@ from ansible_collections.katagpu.cluster.plugins.module_utils._vfio import rules
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.facts import read_facts
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.network import read_network
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.processes import Number, stat_number
-from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.storage import read_storage
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.writer import SysfsWriter
 from tests.unit import machines
 from tests.unit.plugins.module_utils._vfio import vfio_support as support
@@ -29,10 +28,6 @@ def tree(tmp_path: Path, files: dict[str, str], links: dict[str, str], dirs: tup
     return HostRoot(str(tmp_path))
 
 
-def mountinfo(number: str, target: str, kind: str, source: str) -> dict[str, str]:
-    return {"/proc/1/mountinfo": f"22 1 {number} / {target} rw - {kind} {source} rw\n"}
-
-
 def test_root_disk_and_network_card(tmp_path: Path) -> None:
     facts = read_facts(support.build(tmp_path), ())
     assert facts["critical"] == {
@@ -40,53 +35,6 @@ def test_root_disk_and_network_card(tmp_path: Path) -> None:
         NIC: ["carries the default route (ens1 below bond0)"],
     }
     assert facts["drivers"]["loadable"] == ["nvgrace_gpu_vfio_pci", "vfio_pci"]
-
-
-def test_volume_on_encrypted_array(tmp_path: Path) -> None:
-    links = {
-        "/sys/dev/block/253:0": "/sys/devices/virtual/block/dm-0",
-        "/sys/class/block/dm-0": "/sys/devices/virtual/block/dm-0",
-        "/sys/devices/virtual/block/dm-0/slaves/dm-1": "/sys/devices/virtual/block/dm-1",
-        "/sys/class/block/dm-1": "/sys/devices/virtual/block/dm-1",
-        "/sys/devices/virtual/block/dm-1/slaves/md0": "/sys/devices/virtual/block/md0",
-        "/sys/class/block/md0": "/sys/devices/virtual/block/md0",
-        "/sys/devices/virtual/block/md0/slaves/nvme0n1p1": f"{DISK}/nvme0n1p1",
-        "/sys/class/block/nvme0n1p1": f"{DISK}/nvme0n1p1",
-    }
-    root = tree(
-        tmp_path, {**mountinfo("253:0", "/", "ext4", "/dev/mapper/vg-root"), f"{DISK}/nvme0n1p1/dev": ""}, links
-    )
-    assert read_storage(root) == {NVME: ["holds /"]}
-
-
-def test_nvme_with_native_multipath(tmp_path: Path) -> None:
-    subsystem = "/sys/devices/virtual/nvme-subsystem/nvme-subsys0"
-    links = {
-        "/sys/dev/block/259:0": f"{subsystem}/nvme0n1",
-        "/sys/class/block/nvme0n1": f"{subsystem}/nvme0n1",
-        f"{subsystem}/nvme0": f"/sys/devices/pci0000:01/{NVME}/nvme/nvme0",
-    }
-    files = {**mountinfo("259:0", "/var", "xfs", "/dev/nvme0n1"), f"{subsystem}/nvme0n1/dev": "259:0\n"}
-    root = tree(tmp_path, files, links, (f"/sys/devices/pci0000:01/{NVME}/nvme/nvme0",))
-    assert read_storage(root) == {NVME: ["holds /var"]}
-
-
-def test_swap_on_a_partition(tmp_path: Path) -> None:
-    files = {
-        "/proc/swaps": "Filename\tType\tSize\tUsed\tPriority\n/dev/nvme0n1p3 partition 8 0 -2\n",
-        f"{DISK}/nvme0n1p3/dev": "259:3\n",
-    }
-    root = tree(tmp_path, files, {"/sys/class/block/nvme0n1p3": f"{DISK}/nvme0n1p3"})
-    assert read_storage(root) == {NVME: ["holds swap /dev/nvme0n1p3"]}
-
-
-def test_pools_make_every_disk_suspect(tmp_path: Path) -> None:
-    reasons = read_storage(tree(tmp_path, mountinfo("0:30", "/", "zfs", "rpool/ROOT"), {}))
-    assert list(reasons) == [NVME] and "may hold /" in reasons[NVME][0]
-
-
-def test_network_root_suspects_no_disk(tmp_path: Path) -> None:
-    assert read_storage(tree(tmp_path, mountinfo("0:30", "/", "nfs4", "192.0.2.1:/root"), {})) == {}
 
 
 def test_ssh_session_over_ipv6(tmp_path: Path) -> None:

@@ -89,6 +89,12 @@ def test_never_takes_the_network_card_of_the_default_route(tmp_path: Path, forei
     assert "default route (ens1 below bond0)" in result.refusals[0].reason
 
 
+def test_never_takes_the_display_of_the_remote_console(tmp_path: Path) -> None:
+    """Though the GPU is a display that stays."""
+    result = make(tmp_path, VfioDesired(addresses=(BMC,)))
+    assert ids(result) == ["A07"] and "remote console (BMC)" in result.refusals[0].reason
+
+
 def test_reports_all_refusals_at_once(tmp_path: Path) -> None:
     data = support.change(support.description(), NIC, group=12)
     wanted = VfioDesired(addresses=(NVME, GPU, AUDIO, "0000:99:00.0", PORT))
