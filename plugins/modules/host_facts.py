@@ -93,9 +93,20 @@ facts:
           type: list
           elements: str
         silent:
-          description: Those of RV(facts.vfio.looked_up) that do not answer on the bus.
+          description: Those of RV(facts.vfio.looked_up) that do not answer on the bus. One that sleeps without power is not asked.
           type: list
           elements: str
+        d3cold:
+          description:
+            - Those of RV(facts.vfio.looked_up) whose power the kernel may switch off, with the functions, itself or above it, for which the
+              firmware has the means.
+          type: dict
+        idle_d3_disabled:
+          description: Whether C(vfio_pci) leaves the power of its devices on.
+          type: bool
+        driverctl:
+          description: PCI address to the driver that driverctl sets at every boot.
+          type: dict
         sriov:
           description: PCI address to the number of virtual functions that exist.
           type: dict

@@ -68,6 +68,14 @@ options:
       - The host's disks, network and only display are refused in every case.
     type: raw
     default: refuse
+  member_driver:
+    description:
+      - What the functions get that O(members) takes along.
+      - V(auto) is the same as for the named ones. V(pci-stub) keeps them from the host without giving them to anybody,
+        which is enough for the group to be passed on.
+    type: str
+    choices: [auto, pci-stub]
+    default: auto
   foreign_owner:
     description:
       - Addresses of group members that another party binds, such as the GPU that the GPU Operator's vfio-manager takes.
@@ -243,6 +251,7 @@ def main() -> None:
             "state": {"type": "str", "choices": ["bound", "restored"], "default": "bound"},
             "driver": {"type": "str", "default": "auto"},
             "members": {"type": "raw", "default": "refuse"},
+            "member_driver": {"type": "str", "choices": ["auto", "pci-stub"], "default": "auto"},
             "foreign_owner": {"type": "list", "elements": "str", "default": []},
             "live": {"type": "str", "choices": ["never", "idle"], "default": "never"},
             "persistent": {"type": "bool", "default": True},

@@ -112,6 +112,7 @@ _INSTALLABLE: dict[str, Any] = {
         "plugin_drivers": [str],
         # Values of the chart with which the operator binds nothing.
         "host_owner_values?": dict,
+        "passes": ("group", "cdev"),
         "binds_classes": [str],
         "binds_members": ("none", "sole_consumer", "first_consumer"),
         "at_stop": ("unbind", "nothing"),

@@ -101,7 +101,7 @@ def driver_missing(
     refusals = []
     by_address = {device.address: device for device in devices}
     for address, driver in changing.items():
-        if driver != "pci-stub" and drivers.is_available(driver, facts.get("drivers") or {}) is False:
+        if drivers.is_available(driver, facts.get("drivers") or {}) is False:
             refusals.append(
                 Refusal(
                     "driver_unavailable",
@@ -111,6 +111,28 @@ def driver_missing(
                     "The device would have no driver at all after the next boot.",
                     "install the module package of this kernel, or name another driver.",
                     "/lib/modules",
+                )
+            )
+    return refusals
+
+
+def overridden_elsewhere(
+    wanted: Mapping[str, str], devices: Sequence[PciDevice], facts: Mapping[str, Any]
+) -> List[Refusal]:
+    """C(wanted) is address to driver. Of two that set the driver at each boot, the last one wins."""
+    by_address = {device.address: device for device in devices}
+    refusals = []
+    for address, other in (facts.get("driverctl") or {}).items():
+        if address in wanted and not drivers.same(other, wanted[address]):
+            refusals.append(
+                Refusal(
+                    "C12",
+                    address,
+                    by_address[address].iommu_group,
+                    f"driverctl binds {named(by_address[address])} to {other or 'no driver'} at every boot.",
+                    "Two parties would set its driver, and the last one wins.",
+                    f"remove that (driverctl --noprobe unset-override {address}), or leave the device out.",
+                    f"/etc/driverctl.d/pci-{address}",
                 )
             )
     return refusals

@@ -6,15 +6,17 @@
 from __future__ import annotations
 
 import fnmatch
-from typing import Any, Dict, List, Mapping, Optional
+from typing import Any, Dict, List, Mapping, Optional, Set, Tuple
 
 from ansible_collections.katagpu.cluster.plugins.module_utils._pci.device import PciDevice
 from ansible_collections.katagpu.cluster.plugins.module_utils._root import HostRoot
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.paths import PCI_DRIVERS
 
 GENERIC = "vfio-pci"
+# Takes a device and does nothing with it.
+STUB = "pci-stub"
 # With these a group is viable without its member being passed on.
-_HARMLESS = ("pci-stub", "pcieport")
+_HARMLESS = (STUB, "pcieport")
 _PREFIX = "alias vfio_pci:"
 _ALIASES = 64
 
@@ -44,7 +46,7 @@ def read_drivers(root: HostRoot) -> Dict[str, Any]:
     known = root.is_dir(folder) and folder != "/lib/modules/"
     aliases = _aliases(root, folder) if known else []
     modules = {module for _pattern, module in aliases}
-    registered = [name for name in root.list(PCI_DRIVERS) if is_vfio(name)]
+    registered = [name for name in root.list(PCI_DRIVERS) if is_vfio(name) or name == STUB]
     return {
         "registered": registered,
         "loadable": sorted(modules | (_generic(root, folder) if known else set())) if known else None,
@@ -91,9 +93,9 @@ def _modalias(device: PciDevice) -> str:
     )
 
 
-def _aliases(root: HostRoot, folder: str) -> List[tuple[str, str]]:
+def _aliases(root: HostRoot, folder: str) -> List[Tuple[str, str]]:
     """The file is larger than other facts, so it is read line by line and only these lines are kept."""
-    found: List[tuple[str, str]] = []
+    found: List[Tuple[str, str]] = []
     try:
         with open(root.path(f"{folder}/modules.alias"), encoding="utf-8", errors="replace") as stream:
             for line in stream:
@@ -105,9 +107,6 @@ def _aliases(root: HostRoot, folder: str) -> List[tuple[str, str]]:
     return found[:_ALIASES]
 
 
-def _generic(root: HostRoot, folder: str) -> set[str]:
-    for name in ("modules.builtin", "modules.dep"):
-        text = root.read(f"{folder}/{name}", 4 * 1024 * 1024) or ""
-        if "/vfio-pci.ko" in text:
-            return {"vfio_pci"}
-    return set()
+def _generic(root: HostRoot, folder: str) -> Set[str]:
+    texts = [root.read(f"{folder}/{name}", 4 * 1024 * 1024) or "" for name in ("modules.builtin", "modules.dep")]
+    return {module_name(driver) for driver in (GENERIC, STUB) if any(f"/{driver}.ko" in text for text in texts)}

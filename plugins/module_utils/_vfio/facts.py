@@ -10,6 +10,7 @@ from typing import Any, Callable, Dict, Iterable, List, Optional
 
 from ansible_collections.katagpu.cluster.plugins.module_utils._iommu.facts import NO_IOMMU
 from ansible_collections.katagpu.cluster.plugins.module_utils._root import HostRoot
+from ansible_collections.katagpu.cluster.plugins.module_utils._vfio import power
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.drivers import read_drivers
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.holders import read_holders
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.journal import read_journal
@@ -19,6 +20,7 @@ from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.processes im
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.rules import MODULES_LOAD, RULES
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.storage import read_storage
 
+_DRIVERCTL = "/etc/driverctl.d"
 # Between two scans, so that a monitor that opens the device now and then is seen.
 SCAN_INTERVAL = 2.0
 
@@ -37,6 +39,9 @@ def read_facts(
         "in_use": read_in_use(root, looked_up, scans),
         "looked_up": looked_up,
         "silent": [address for address in looked_up if _is_silent(root, address)],
+        "d3cold": power.read_power_off(root, looked_up),
+        "idle_d3_disabled": root.read_line(power.IDLE_D3_DISABLED) == "Y",
+        "driverctl": _driverctl(root),
         "sriov": _sriov(root),
         "mdev": _mdev(root),
         "noiommu": [
@@ -80,13 +85,24 @@ def nvidia_and_members(root: HostRoot) -> List[str]:
 
 
 def _is_silent(root: HostRoot, address: str) -> bool:
-    """A device that is off the bus answers every read with ones; one that sleeps is woken by the kernel for this."""
+    """A device that is off the bus answers every read with ones; one that sleeps would be woken by this and is left alone."""
+    if power.sleeps(root, address):
+        return False
     try:
         # Without a buffer, because each byte read is an access to the device.
         with open(root.path(f"{PCI_DEVICES}/{address}/config"), "rb", buffering=0) as stream:
             return stream.read(4) == b"\xff\xff\xff\xff"
     except OSError:
         return False
+
+
+def _driverctl(root: HostRoot) -> Dict[str, str]:
+    """Address to the driver that driverctl sets at every boot."""
+    found = {}
+    for name in root.list(_DRIVERCTL):
+        if name.startswith("pci-"):
+            found[name[len("pci-") :]] = root.read_line(f"{_DRIVERCTL}/{name}") or ""
+    return found
 
 
 def _sriov(root: HostRoot) -> Dict[str, int]:

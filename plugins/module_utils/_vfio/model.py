@@ -29,6 +29,8 @@ class VfioDesired:
     state: str = BOUND
     driver: str = AUTO
     members: Members = REFUSE
+    # For what is taken along: as the others, or C(pci-stub) where nobody needs it.
+    member_driver: str = AUTO
     foreign_owner: Tuple[str, ...] = ()
     live: str = NEVER
     persistent: bool = True

@@ -175,9 +175,8 @@ def _session_interfaces(known: Configuration, ssh_connection: str) -> Set[str]:
         return set()
     found = {entry.interface for entry in known.addresses if entry.address == server}
     matching = [route for route in known.routes if route.network.version == client.version and client in route.network]
-    # In several tables, as with policy routing, the address of the server decides.
-    main = [route for route in matching if route.table == _MAIN] or ([] if found else matching)
-    return found | ({max(main, key=lambda route: route.network.prefixlen).interface} if main else set())
+    best = [route for route in matching if route.table == _MAIN] or matching
+    return found | ({max(best, key=lambda route: route.network.prefixlen).interface} if best else set())
 
 
 def _lowers(root: HostRoot, interface: str, depth: int = 0) -> Set[str]:

@@ -18,6 +18,11 @@ IOMMU_GROUPS = "/sys/kernel/iommu_groups"
 _ADDRESS_PART = re.compile(r"/([0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7])(?=/|\Z)")
 
 
+def addresses_of(sysfs_path: str) -> List[str]:
+    """All PCI functions in a sysfs path, bridges included, from the root on."""
+    return _ADDRESS_PART.findall(sysfs_path)
+
+
 def functions_of(root: HostRoot, sysfs_path: str) -> List[str]:
     """The PCI functions that a sysfs path lies below, bridges left out.
 
@@ -25,6 +30,6 @@ def functions_of(root: HostRoot, sysfs_path: str) -> List[str]:
     """
     return [
         address
-        for address in _ADDRESS_PART.findall(sysfs_path)
+        for address in addresses_of(sysfs_path)
         if not (root.read_line(f"{PCI_DEVICES}/{address}/class") or "").startswith("0x0604")
     ]

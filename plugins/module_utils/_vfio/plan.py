@@ -43,13 +43,14 @@ def _plan_bound(
     devices: Sequence[PciDevice], facts: Mapping[str, Any], desired: VfioDesired, selection: Selection
 ) -> VfioPlan:
     known = facts.get("drivers") or {}
-    wanted = {device.address: _driver(device, desired, known) for device in selection.taken}
+    wanted = {device.address: _driver(device, desired, known, selection.targets) for device in selection.taken}
     moving = [device for device in selection.taken if not drivers.same(device.driver, wanted[device.address])]
     refusals = list(selection.refusals)
     refusals += checks.needed_by_host([*selection.taken, *selection.foreign], facts)
     refusals += checks.last_display(devices, [*selection.taken, *selection.foreign])
     refusals += checks.divided(moving, facts)
     refusals += checks.driver_missing({device.address: wanted[device.address] for device in moving}, devices, facts)
+    refusals += checks.overridden_elsewhere(wanted, devices, facts)
     live = desired.live == IDLE
     if live:
         refusals += checks.busy(moving, facts) + checks.wedged(moving, facts)
@@ -119,7 +120,7 @@ def _check(desired: VfioDesired) -> None:
             f"{', '.join(both)} is in addresses and in foreign_owner. One party owns the binding of a device. "
             "Nothing was changed. Fix: leave it out of one of them."
         )
-    if desired.driver not in (AUTO, "pci-stub") and not drivers.is_vfio(desired.driver):
+    if desired.driver not in (AUTO, drivers.STUB) and not drivers.is_vfio(desired.driver):
         raise KatagpuError(
             f"driver: {desired.driver} is not a driver of the VFIO family, so its group could not be passed on. "
             "Nothing was changed. Fix: use auto, vfio-pci, a variant such as nvgrace_gpu_vfio_pci, or pci-stub."
@@ -130,7 +131,9 @@ def _check(desired: VfioDesired) -> None:
         )
 
 
-def _driver(device: PciDevice, desired: VfioDesired, known: Mapping[str, Any]) -> str:
+def _driver(device: PciDevice, desired: VfioDesired, known: Mapping[str, Any], targets: Tuple[str, ...]) -> str:
+    if desired.member_driver == drivers.STUB and device.address not in targets:
+        return drivers.STUB
     return drivers.choose(device, known) if desired.driver == AUTO else drivers.spell(desired.driver, known)
 
 

@@ -96,6 +96,7 @@ def desired_from(params: Mapping[str, Any]) -> VfioDesired:
         state=params.get("state") or "bound",
         driver=params.get("driver") or "auto",
         members=_members(params.get("members")),
+        member_driver=params.get("member_driver") or "auto",
         foreign_owner=tuple(require_all(params.get("foreign_owner") or [], "foreign_owner", "address")),
         live=params.get("live") or "never",
         persistent=params.get("persistent") is not False,

@@ -30,6 +30,8 @@ class Selection(NamedTuple):
     foreign: Tuple[PciDevice, ...]
     groups: Mapping[str, List[str]]
     refusals: Tuple[Refusal, ...]
+    # Addresses of what the user names; the rest of C(taken) comes along.
+    targets: Tuple[str, ...] = ()
 
 
 def select(devices: Sequence[PciDevice], facts: Mapping[str, Any], desired: VfioDesired) -> Selection:
@@ -69,6 +71,7 @@ def _whole_groups(
     refusals: List[Refusal],
 ) -> Selection:
     taken = {device.address: device for device in targets}
+    addresses = list(taken)
     foreign: Dict[str, PciDevice] = {}
     unreal = {None, *(facts.get("noiommu") or ())}
     for device in targets:
@@ -88,7 +91,7 @@ def _whole_groups(
                 refusals.append(_shared(wanted[0], member, facts, devices))
     chosen = [device for device in devices if device.address in taken]
     others = [device for device in devices if device.address in foreign]
-    return Selection(tuple(chosen), tuple(others), _groups(devices, chosen), tuple(refusals))
+    return Selection(tuple(chosen), tuple(others), _groups(devices, chosen), tuple(refusals), tuple(addresses))
 
 
 def _may_be_taken(member: PciDevice, wanted: Sequence[PciDevice], desired: VfioDesired) -> bool:

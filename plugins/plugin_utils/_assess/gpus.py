@@ -11,6 +11,7 @@ from typing import Any
 from ansible_collections.katagpu.cluster.plugins.module_utils._pci import isolation
 from ansible_collections.katagpu.cluster.plugins.module_utils._pci.device import PciDevice
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.journal import JOURNAL, WEDGED
+from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess import binding_notes
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess.view import Answer, HostView
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._findings import BLOCK, WARN, WILL_BE_FIXED_BY
 
@@ -24,6 +25,7 @@ def assess(view: HostView, answer: Answer) -> None:
     _power(view, answer)
     _reset(view, answer)
     _together(view, answer)
+    binding_notes.assess(view, answer)
 
 
 def _stuck(view: HostView, answer: Answer) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from ansible_collections.katagpu.cluster.plugins.module_utils._boot import tokens, wishes
 from ansible_collections.katagpu.cluster.plugins.module_utils._errors import KatagpuError
-from ansible_collections.katagpu.cluster.plugins.module_utils._vfio import rules
+from ansible_collections.katagpu.cluster.plugins.module_utils._vfio import drivers, rules
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess import cdi, confidential, kubelet
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess.view import HostView
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._confidential import NONE
@@ -92,6 +92,11 @@ def _bound(view: HostView) -> dict[str, Any]:
         if device.driver not in (None, "", "pci-stub", *accepted)
     ]
     shown = [*view.gpus, *members]
+    problems += [
+        f"driver_override of {device.address} is {device.driver_override}"
+        for device in shown
+        if not drivers.is_viable(device.driver_override)
+    ]
     evidence = ", ".join(f"{device.address} on {device.driver or 'no driver'}" for device in shown)
     return check("V5", view.node, "Every GPU's IOMMU group is on VFIO as a whole", problems, evidence)
 

@@ -190,8 +190,15 @@ def test_the_kernel_lists_addresses_of_both_families() -> None:
         "link set lo up",
         "address add 192.0.2.1/24 dev lo noprefixroute",
         "address add 2001:db8::1/64 dev lo nodad noprefixroute",
+        "address add 10.0.0.1 peer 10.0.0.2 dev lo",
     )
-    assert found["addresses"] == [["lo", "127.0.0.1"], ["lo", "192.0.2.1"], ["lo", "2001:db8::1"], ["lo", "::1"]]
+    assert found["addresses"] == [
+        ["lo", "10.0.0.1"],
+        ["lo", "127.0.0.1"],
+        ["lo", "192.0.2.1"],
+        ["lo", "2001:db8::1"],
+        ["lo", "::1"],
+    ]
 
 
 def test_the_kernel_lists_routes_of_all_tables() -> None:
@@ -227,7 +234,7 @@ def test_a_session_that_sudo_has_hidden(tmp_path: Path) -> None:
     for process, parent, environment in (
         (40, 30, "HOME=/root\0SUDO_USER=ops\0"),
         (30, 20, "HOME=/root\0"),
-        (20, 10, "HOME=/home/ops\0SSH_CONNECTION=192.0.2.9 40000 192.0.2.1 22\0"),
+        (20, 10, "USER=ops\0SSH_CONNECTION=192.0.2.9 40000 192.0.2.1 22\0"),
         (10, 0, ""),
     ):
         folder = tmp_path / "proc" / str(process)

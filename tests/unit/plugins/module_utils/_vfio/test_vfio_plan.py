@@ -209,6 +209,50 @@ def test_variant_driver_is_chosen_for_its_device_only(tmp_path: Path) -> None:
     assert [each.after for each in make(tmp_path, CARD, data).bindings] == ["nvgrace_gpu_vfio_pci", "vfio-pci"]
 
 
+STUBS = {"registered": [], "loadable": ["pci_stub", "vfio_pci"], "variants": []}
+
+
+@pytest.mark.parametrize("named", ["address", "id"])
+def test_members_that_nobody_needs_go_to_the_stub(tmp_path: Path, named: str) -> None:
+    chosen = {"addresses": (GPU,)} if named == "address" else {"ids": ("10de:2230",)}
+    result = make(tmp_path, VfioDesired(**chosen, members="same_slot", member_driver="pci-stub"), drivers=STUBS)
+    after = {each.address: each.after for each in result.bindings}
+    assert (after[GPU], after[AUDIO]) == ("vfio-pci", "pci-stub")
+    rules = result.writes["/" + support.RULES] or ""
+    assert 'ATTR{driver_override}="pci-stub"' in rules
+    assert result.writes["/" + support.MODULES_LOAD].endswith("\npci_stub\nvfio_pci\n")
+
+
+def test_a_kernel_without_the_stub(tmp_path: Path) -> None:
+    wanted = VfioDesired(addresses=(GPU,), members="same_slot", member_driver="pci-stub")
+    assert ids(make(tmp_path, wanted)) == ["driver_unavailable"]
+
+
+def test_the_stub_is_known_where_the_kernel_has_it(tmp_path: Path) -> None:
+    data = support.description()
+    data["files"]["/lib/modules/6.12.0-test/modules.builtin"] = "kernel/drivers/pci/pci-stub.ko\n"
+    assert read_facts(support.build(tmp_path, data), ())["drivers"]["loadable"] == [
+        "nvgrace_gpu_vfio_pci", "pci_stub", "vfio_pci",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("divided", [{"sriov": {GPU: 4}}, {"mdev": {GPU: ["uuid"]}}])
+def test_what_has_virtual_functions_is_not_given_back_live(tmp_path: Path, divided: dict[str, Any]) -> None:
+    """vfio-pci makes virtual functions too, and they go with it."""
+    data = support.change(support.description(), GPU, driver="vfio-pci")
+    wanted = VfioDesired(addresses=(GPU,), state="restored", live="idle")
+    assert ids(make(tmp_path, wanted, data, **divided)) == ["C09"]
+
+
+def test_another_party_that_sets_the_driver_at_each_boot(tmp_path: Path) -> None:
+    data = support.description()
+    data["files"][f"/etc/driverctl.d/pci-{GPU}"] = "nouveau\n"
+    data["files"][f"/etc/driverctl.d/pci-{GPU2}"] = "nouveau\n"
+    data["files"][f"/etc/driverctl.d/pci-{AUDIO}"] = "vfio-pci\n"
+    result = make(tmp_path, CARD, data)
+    assert ids(result) == ["C12"] and result.refusals[0].address == GPU and "to nouveau" in result.refusals[0].reason
+
+
 @pytest.mark.parametrize(
     "wanted",
     [

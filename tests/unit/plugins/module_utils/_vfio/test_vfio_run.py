@@ -187,6 +187,21 @@ def test_operator_takes_the_gpu_after_us(root: HostRoot) -> None:
     assert not again["changed"] and again["asserted"][0]["viable"]
 
 
+def test_a_variant_driver_is_spelled_as_the_kernel_spells_it(tmp_path: Path) -> None:
+    """Row B08: modules.alias has underscores; what driver_override has to say shows when the module is loaded."""
+    root = support.build(tmp_path, support.change(support.description(), GPU, device="2342"))
+
+    def execute(command: list[str]) -> None:
+        if command == ["modprobe", "nvgrace_gpu_vfio_pci"]:
+            Path(root.path("/sys/bus/pci/drivers/nvgrace-gpu-vfio-pci")).mkdir()
+
+    kernel = SimulatedKernel(root)
+    run(support.host(root, kernel, execute=execute), LIVE, check_mode=False)
+    assert kernel.driver(GPU) == kernel.override(GPU) == "nvgrace-gpu-vfio-pci"
+    assert 'ATTR{driver_override}="nvgrace-gpu-vfio-pci"' in (root.read("/" + support.RULES) or "")
+    assert not run(support.host(root, kernel), LIVE, check_mode=False)["changed"]
+
+
 @pytest.mark.parametrize(
     "params", [{"addresses": ["65:00"]}, {"addresses": [GPU], "members": {"a": 1}}, {"ids": ["10de"]}]
 )

@@ -247,18 +247,18 @@ def neighbour(**more: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "member",
+    ("member", "told"),
     [
-        audio(group="12", driver="pci-stub"),
-        neighbour(driver="vfio-pci"),
-        {**neighbour(driver=None), "class": "060100", "vendor": "8086"},
+        (audio(group="12", driver="pci-stub"), []),
+        (neighbour(driver="vfio-pci"), ["A10"]),
+        ({**neighbour(driver=None), "class": "060100", "vendor": "8086"}, []),
     ],
     ids=["pci-stub", "somebody's card on vfio-pci", "bridge without driver"],
 )
-def test_what_does_not_spoil_a_group_is_left_alone(tmp_path: Path, member: dict[str, Any]) -> None:
+def test_what_does_not_spoil_a_group_is_left_alone(tmp_path: Path, member: dict[str, Any], told: list[str]) -> None:
     answer = judge(ready(gpu(group="12", driver="vfio-pci"), member), tmp_path, cluster_node=LABELLED)
-    assert answer["plan"]["host_vfio"] == {} and answer["findings"] == []
-    assert not answer["summary"]["reboot_needed"]
+    assert answer["plan"]["host_vfio"] == {} and [item["id"] for item in answer["findings"]] == told
+    assert not answer["summary"]["reboot_needed"] and not answer["summary"]["blocked"]
 
 
 def test_only_what_may_be_taken_is_bound(tmp_path: Path) -> None:
