@@ -143,9 +143,7 @@ def _plain(variables: Mapping[str, Any], hosts: Iterable[str], name: str) -> dic
     sources = _sources(variables)
     found = {host: sources.get(host, {}).get(name) for host in hosts}
     return {
-        host: value
-        for host, value in found.items()
-        if value is None or (isinstance(value, str) and "{{" not in value)
+        host: value for host, value in found.items() if value is None or (isinstance(value, str) and "{{" not in value)
     }
 
 

@@ -131,6 +131,11 @@ facts:
           description:
             - What a run of M(katagpu.cluster.vfio_binding) noted and did not finish, and whether it was in this boot. Null where there is none.
           type: dict
+        early:
+          description:
+            - What makes the initramfs of this host and the commands that make those of all kernels anew, the images, and the modules
+              that the kernel's arguments or modprobe's configuration keep out.
+          type: dict
         persistent_files:
           description: Path to text of the files that M(katagpu.cluster.vfio_binding) manages.
           type: dict

@@ -96,6 +96,11 @@ options:
     description:
       - Whether the binding holds after a boot, by C(/etc/udev/rules.d/10-katagpu-vfio.rules) with one line for each address
         and C(/etc/modules-load.d/katagpu-vfio.conf).
+      - The rules are effective when udev starts, in the initramfs where it has them, and before modules are loaded for the first display.
+        Every initramfs that is made from then on has them - with initramfs-tools by its own hook, with dracut by
+        C(/etc/dracut.conf.d/katagpu-vfio.conf). Those of all installed kernels are made anew at once where it matters - if another driver
+        claims one of the displays and neither a kernel argument nor modprobe's configuration keeps it out, or if lines change or go.
+        Where this module does not know how the initramfs is made, it warns.
       - A line applies only to the device that was at this address when it was written.
         Lines of earlier calls for other addresses stay.
     type: bool

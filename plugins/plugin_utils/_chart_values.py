@@ -198,7 +198,9 @@ def _switched_off(release: Mapping[str, Any], values: Mapping[str, Any], vfio_ow
                     f"gpu_operator_values.{block}.enabled is false.",
                     f"Without {operand['daemonset']} no GPU of a Kata node would be bound and offered, and the run would wait for it"
                     " until its time is over.",
-                    f"remove it; {_owner.VARIABLE}: host switches it off and has this collection bind the GPUs." if binds else "remove it.",
+                    f"remove it; {_owner.VARIABLE}: host switches it off and has this collection bind the GPUs."
+                    if binds
+                    else "remove it.",
                 )
             )
     return found

@@ -192,7 +192,9 @@ def vfio(release: Release) -> str:
         f" When its pod starts, the operator's vfio manager {ACTIONS[data['at_start']]}; when it stops, it {ACTIONS[data['at_stop']]}."
         f" Accepted drivers: {codes(data['accepted_drivers'])}."
     )
-    return text + (" With ``katagpu_vfio_owner: host`` this collection binds all of them." if "host" in data["owners"] else "")
+    return text + (
+        " With ``katagpu_vfio_owner: host`` this collection binds all of them." if "host" in data["owners"] else ""
+    )
 
 
 def host(release: Release) -> str:

@@ -12,6 +12,7 @@ from ansible_collections.katagpu.cluster.plugins.module_utils._iommu.facts impor
 from ansible_collections.katagpu.cluster.plugins.module_utils._root import HostRoot
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio import power
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.drivers import read_drivers
+from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.early import DROP_IN, read_early
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.holders import read_holders
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.journal import read_journal
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.network import read_network
@@ -51,7 +52,10 @@ def read_facts(
         "drivers": read_drivers(root),
         "nvidia_version": _nvidia_version(root),
         "journal": read_journal(root),
-        "persistent_files": {path: text for path in (RULES, MODULES_LOAD) for text in [root.read(path)] if text},
+        "early": read_early(root),
+        "persistent_files": {
+            path: text for path in (RULES, MODULES_LOAD, DROP_IN) for text in [root.read(path)] if text
+        },
     }
 
 

@@ -92,12 +92,16 @@ class VfioPlan:
     asserted: Tuple[Mapping[str, Any], ...] = ()
     refusals: Tuple[Refusal, ...] = ()
     writes: Mapping[str, Optional[str]] = field(default_factory=dict)
+    # What makes the initramfs anew, the files as they are until that is done, and why it cannot be done where it should.
+    refresh: Tuple[List[str], ...] = ()
+    staged: Mapping[str, Optional[str]] = field(default_factory=dict)
+    early_warning: str = ""
     live_steps: Tuple[LiveStep, ...] = ()
     reboot_required: bool = False
 
     @property
     def changed(self) -> bool:
-        return not self.refusals and bool(self.writes or self.live_steps)
+        return not self.refusals and bool(self.writes or self.live_steps or self.refresh)
 
     def as_dict(self) -> Dict[str, Any]:
         return {

@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
 from ansible_collections.katagpu.cluster.plugins.module_utils._errors import KatagpuError
 from ansible_collections.katagpu.cluster.plugins.module_utils._pci.device import PciDevice
-from ansible_collections.katagpu.cluster.plugins.module_utils._vfio import checks, drivers, rules
+from ansible_collections.katagpu.cluster.plugins.module_utils._vfio import checks, drivers, early, rules
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.model import (
     AUTO,
     BOUND,
@@ -71,7 +71,7 @@ def _plan_bound(
         groups=selection.groups,
         bindings=bindings,
         asserted=_asserted(selection),
-        writes=_writes(facts, lines, ()) if desired.persistent else {},
+        **_files(facts, desired, lines, taken=selection.taken),
         live_steps=_steps(moving, wanted) if live else (),
         reboot_required=bool(moving) and not live,
     )
@@ -105,7 +105,7 @@ def _plan_restored(facts: Mapping[str, Any], desired: VfioDesired, selection: Se
     return VfioPlan(
         groups=selection.groups,
         bindings=bindings,
-        writes=_writes(facts, {}, gone) if desired.persistent else {},
+        **_files(facts, desired, {}, gone),
         live_steps=_steps(overridden, {}) if live else (),
         reboot_required=bool(overridden) and not live,
     )
@@ -163,12 +163,32 @@ def _steps(moving: Sequence[PciDevice], wanted: Mapping[str, str]) -> Tuple[Live
     )
 
 
-def _writes(facts: Mapping[str, Any], lines: Mapping[str, str], gone: Sequence[str]) -> Dict[str, Optional[str]]:
-    """Path to new text, or to nothing where the file goes; empty where the files are as they should be."""
+def _files(
+    facts: Mapping[str, Any],
+    desired: VfioDesired,
+    lines: Mapping[str, str],
+    gone: Sequence[str] = (),
+    taken: Sequence[PciDevice] = (),
+) -> Dict[str, Any]:
+    """What of the plan concerns files: each path with its new text, or with nothing where the file goes; empty where the files are
+    as they should be."""
+    if not desired.persistent:
+        return {}
     files = facts.get("persistent_files") or {}
     before = files.get(rules.RULES)
     merged = {**rules.parse(before), **lines}
     for address in gone:
         merged.pop(address, None)
-    after = {rules.RULES: rules.render(before, merged), rules.MODULES_LOAD: rules.render_modules(merged)}
-    return {path: text for path, text in after.items() if text != files.get(path)}
+    found = early.decide(facts, before, files.get(early.DROP_IN), merged, taken)
+    after = {
+        rules.RULES: rules.render(before, merged, found.state),
+        rules.MODULES_LOAD: rules.render_modules(merged),
+        early.DROP_IN: found.drop_in,
+    }
+    staged = {rules.RULES: rules.render(before, merged, rules.PENDING)} if found.commands else {}
+    return {
+        "writes": {path: text for path, text in after.items() if text != files.get(path)},
+        "refresh": tuple(list(command) for command in found.commands),
+        "staged": staged,
+        "early_warning": found.warning,
+    }

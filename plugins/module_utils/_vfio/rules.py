@@ -20,7 +20,18 @@ _HEADER = """\
 # The module adds and removes its own lines and keeps all others.
 """
 _MODULES_HEADER = "# Managed by katagpu.cluster.vfio_binding.\n"
-_OURS = re.compile(r'^ACTION=="add", SUBSYSTEM=="pci", KERNEL=="([0-9a-f:.]+)", .*ATTR\{driver_override\}="([^"]+)"')
+_OURS = re.compile(
+    r'^ACTION=="add", SUBSYSTEM=="pci", KERNEL=="(?P<address>[0-9a-f:.]+)", (?P<guards>.*)ATTR\{driver_override\}="(?P<driver>[^"]+)"'
+)
+# The event of one display loads a driver that takes all others of its kind, also those whose own event comes later.
+_FIRST = 'ACTION=="add", SUBSYSTEM=="pci", ATTR{class}=="0x03*|0x12*", ATTR{[pci/'
+# What the initramfs of the installed kernels has of these lines; nothing where that is not known and does not matter.
+PENDING = "pending"
+MADE = "made"
+_IMAGES = {
+    PENDING: "# The initramfs of each kernel is to be made anew, because it may have other lines than these.",
+    MADE: "# The initramfs of each kernel has been made with these lines.",
+}
 # Drivers that may have taken a function just before its rule ran, and that let go of an unopened device at once.
 # The NVIDIA driver is not among them: taking a device from it can block for ever.
 _RELEASES = ("snd_hda_intel", "xhci_hcd", "xhci_pci")
@@ -29,12 +40,18 @@ _RELEASES = ("snd_hda_intel", "xhci_hcd", "xhci_pci")
 def parse(text: Optional[str]) -> Dict[str, str]:
     """Address to our line."""
     lines = (text or "").splitlines()
-    return {match.group(1): line for line in lines for match in [_OURS.match(line)] if match}
+    return {match.group("address"): line for line in lines for match in [_OURS.match(line)] if match}
+
+
+def images(text: Optional[str]) -> Optional[str]:
+    """PENDING, MADE or nothing."""
+    lines = (text or "").splitlines()
+    return next((state for state, comment in _IMAGES.items() if comment in lines), None)
 
 
 def driver_of(line: str) -> Optional[str]:
     match = _OURS.match(line)
-    return match.group(2) if match else None
+    return match.group("driver") if match else None
 
 
 def line_for(device: PciDevice, driver: str) -> str:
@@ -65,17 +82,29 @@ def line_for(device: PciDevice, driver: str) -> str:
     )
 
 
-def render(before: Optional[str], lines: Mapping[str, str]) -> Optional[str]:
+def render(before: Optional[str], lines: Mapping[str, str], state: Optional[str] = None) -> Optional[str]:
     """The file with exactly C(lines) as ours; lines of others stay, and nothing is left of a file without any."""
     header = _HEADER.splitlines()
     others: List[str] = []
     for line in (before or "").splitlines():
-        if not _OURS.match(line) and line not in header:
+        if not _OURS.match(line) and not line.startswith(_FIRST) and line not in (*header, *_IMAGES.values()):
             others.append(line)
-    if not lines and not any(line.strip() for line in others):
+    comment = [_IMAGES[state]] if state is not None and (lines or state == PENDING) else []
+    if not lines and not comment and not any(line.strip() for line in others):
         return None
     ours = [lines[address] for address in sorted(lines, key=sort_key)]
-    return "".join(f"{line}\n" for line in [*(header if ours else []), *ours, *others])
+    first = [_first(line) for line in ours]
+    text = [*(header if ours or comment else []), *comment, *first, *ours, *others]
+    return "".join(f"{line}\n" for line in text)
+
+
+def _first(line: str) -> str:
+    """The override alone, with the first event of any display, before a driver is loaded for that one."""
+    match = _OURS.match(line)
+    address, guards, driver = match.group("address", "guards", "driver") if match else ("", "", "")
+    here = f"ATTR{{[pci/{address}]"
+    guarded = guards.replace("ATTR{", here)
+    return f'{_FIRST[: -len("ATTR{[pci/")]}{guarded}{here}driver_override}}="{driver}"'
 
 
 def render_modules(lines: Mapping[str, str]) -> Optional[str]:

@@ -11,6 +11,7 @@ from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Seq
 from ansible_collections.katagpu.cluster.plugins.module_utils._errors import KatagpuError
 from ansible_collections.katagpu.cluster.plugins.module_utils._pci.address import require_all
 from ansible_collections.katagpu.cluster.plugins.module_utils._pci.device import PciDevice
+from ansible_collections.katagpu.cluster.plugins.module_utils._pci.modalias import with_modules
 from ansible_collections.katagpu.cluster.plugins.module_utils._pci.sysfs import read_devices
 from ansible_collections.katagpu.cluster.plugins.module_utils._root import HostRoot
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio import drivers, rules
@@ -80,7 +81,7 @@ class Host:
         self.runs_here = root.is_live if runs_here is None else runs_here
 
     def read(self, desired: VfioDesired) -> Tuple[List[PciDevice], Dict[str, Any]]:
-        devices = read_devices(self.root)
+        devices = with_modules(self.root, read_devices(self.root))
         facts = read_facts(self.root, (), self.ssh_connection)
         if desired.live == IDLE and self.runs_here:
             facts["in_use"] = read_in_use(self.root, addresses_of_interest(devices, desired), stat_node=self.stat_node)
@@ -130,7 +131,7 @@ def run(host: Host, desired: VfioDesired, check_mode: bool) -> Dict[str, Any]:
         applied = _apply(host, desired, judged, result["commands"])
         _confirm(host, desired)
         _close(host, judged)
-        result["warnings"] = _missing_nodes(host, applied)
+        result["warnings"] += _missing_nodes(host, applied)
     return result
 
 
@@ -157,7 +158,8 @@ def _look_again(host: Host, desired: VfioDesired, judged: _Judged) -> _Judged:
 def _result(host: Host, judged: _Judged) -> Dict[str, Any]:
     wanted, halfway = judged.plan, judged.left.halfway
     steps = wanted.live_steps if host.runs_here else ()
-    result = {**wanted.as_dict(), "changed": bool(wanted.writes or steps or halfway), "warnings": []}
+    result = {**wanted.as_dict(), "changed": bool(wanted.writes or steps or halfway)}
+    result["warnings"] = [wanted.early_warning] if wanted.early_warning else []
     result.update(commands=_commands(wanted), recovered=[step.address for step in halfway])
     result["diff"] = _diff(judged)
     result.pop("writes")
@@ -197,17 +199,33 @@ def _apply(host: Host, desired: VfioDesired, judged: _Judged, commands: Sequence
         wanted = plan(judged.devices, {**facts, "drivers": read_drivers(host.root)}, desired)
     before = facts.get("persistent_files") or {}
     try:
-        _write(host.root, wanted.writes)
+        _write(host.root, {**wanted.writes, **(wanted.staged if host.runs_here else {})})
         if host.runs_here:
             for command in commands:
-                if command not in loading:
+                if command not in loading and command not in wanted.refresh:
                     host.execute(command)
             if wanted.live_steps:
                 _live(host).run(wanted.live_steps, _earlier(judged.left.reached, wanted))
     except BaseException:
         _write(host.root, {path: before.get(path) for path in wanted.writes})
         raise
+    if host.runs_here:
+        _refresh(host, wanted)
     return wanted
+
+
+def _refresh(host: Host, wanted: VfioPlan) -> None:
+    """Last, because no failure of the steps before may leave an image with lines that were taken back."""
+    try:
+        for command in wanted.refresh:
+            host.execute(command)
+    except KatagpuError as error:
+        text = str(error).replace("Nothing was changed.", "").strip()
+        raise KatagpuError(
+            f"{text} Everything else is done. {rules.RULES} notes that the initramfs is to be made anew. "
+            "Fix: solve what it reports (often a full /boot), and run again."
+        ) from error
+    _write(host.root, {path: wanted.writes[path] for path in wanted.staged})
 
 
 def _earlier(reached: Sequence[LiveStep], wanted: VfioPlan) -> List[LiveStep]:
@@ -257,7 +275,7 @@ def _commands(wanted: VfioPlan) -> List[List[str]]:
     """Only the rules are read again. No event is triggered, so no device changes its driver by that."""
     modules = sorted({drivers.module_name(step.driver) for step in wanted.live_steps if step.driver is not None})
     reload = [["udevadm", "control", "--reload"]] if rules.RULES in wanted.writes else []
-    return [*(["modprobe", name] for name in modules), *reload]
+    return [*(["modprobe", name] for name in modules), *reload, *wanted.refresh]
 
 
 def _diff(judged: _Judged) -> List[Dict[str, str]]:

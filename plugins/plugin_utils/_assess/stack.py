@@ -136,9 +136,7 @@ def owner_change(view: ClusterView) -> list[Finding]:
     blocks = set(_owner.operands(view.release))
     if chart is None or policy is None or not blocks or not view.kata:
         return []
-    wanted, now = (
-        _owner.HOST if blocks <= set(found["disabled"]) else _owner.OPERATOR for found in (chart, policy)
-    )
+    wanted, now = (_owner.HOST if blocks <= set(found["disabled"]) else _owner.OPERATOR for found in (chart, policy))
     if wanted == now:
         return []
     space, name = chart["namespace"], chart["name"]
@@ -153,7 +151,9 @@ def owner_change(view: ClusterView) -> list[Finding]:
             f"set {_owner.VARIABLE}: {now} again. To change it, end all GPU pods, uninstall the chart (helm uninstall {name} -n"
             f" {space}) and wait until its operands are gone. Then run site.yml with katagpu_reboot_ok: hosts whose GPUs have to"
             " be bound again are drained and rebooted one after the other, and the operator is installed for the new owner.",
-            (f"ClusterPolicy {view.release['gpu_operator']['cluster_policy']} .spec.{', .spec.'.join(sorted(blocks))}",),
+            (
+                f"ClusterPolicy {view.release['gpu_operator']['cluster_policy']} .spec.{', .spec.'.join(sorted(blocks))}",
+            ),
         )
     ]
 

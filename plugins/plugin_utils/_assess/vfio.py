@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from ansible_collections.katagpu.cluster.plugins.module_utils._errors import KatagpuError
+from ansible_collections.katagpu.cluster.plugins.module_utils._modules.facts import module_name
 from ansible_collections.katagpu.cluster.plugins.module_utils._pci.device import PciDevice
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio import drivers, rules
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.journal import WEDGED
@@ -234,6 +235,7 @@ def _bindings(view: HostView, answer: Answer) -> None:
         # The boot that was to bind them has been, so the next one would not either.
         answer.findings += [_not_bound(view, binding) for binding in planned.bindings if binding.when == "boot"]
         return
+    _initramfs(view, answer, planned)
     if planned.changed:
         answer.plan = {
             **answer.plan,
@@ -246,6 +248,25 @@ def _bindings(view: HostView, answer: Answer) -> None:
     if planned.reboot_required:
         answer.reboot_reasons.append(f"{', '.join(names)} will be bound at boot")
     _announce(view, answer, planned)
+
+
+def _initramfs(view: HostView, answer: Answer, planned: VfioPlan) -> None:
+    images = ", ".join((view.part("vfio").get("early") or {}).get("images") or ())
+    if planned.refresh:
+        answer.findings.append(
+            view.finding(
+                "B02",
+                INFO,
+                f"the initramfs of every kernel ({images}) is made anew, so that it has the lines of {rules.RULES} and no others.",
+                state=WILL_BE_FIXED_BY,
+                by=PHASE,
+                evidence=(rules.RULES,),
+            )
+        )
+    if planned.early_warning:
+        answer.findings.append(
+            view.finding("B02", WARN, planned.early_warning, evidence=(rules.RULES, "modules.alias", "/etc/modprobe.d"))
+        )
 
 
 def _give_up(view: HostView, answer: Answer, theirs: tuple[str, ...]) -> None:
@@ -305,7 +326,11 @@ def _with(wanted: VfioDesired, view: HostView, live: str) -> VfioDesired:
 
 
 def _plan(view: HostView, wanted: VfioDesired) -> VfioPlan:
-    return plan(view.devices, view.part("vfio"), wanted)
+    facts = view.part("vfio")
+    early = facts.get("early") or {}
+    # The phase before keeps these out, also where the files do not say so yet.
+    kept_out = [*(early.get("kept_out") or ()), *map(module_name, view.desired.blacklist)]
+    return plan(view.devices, {**facts, "early": {**early, "kept_out": kept_out}}, wanted)
 
 
 def _driver(view: HostView) -> str:

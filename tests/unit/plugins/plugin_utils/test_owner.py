@@ -22,7 +22,11 @@ from tests.unit.assess_cluster import HELM, POLICIES, api, ask, ids, policy
 
 RELEASES = [_releases.lookup(name) for name in ("26.7", "26.3", "25.3", "23.9")]
 CURRENT = RELEASES[0]
-HOSTVARS: dict[str, dict[str, Any]] = {"a": {"katagpu_vfio_owner": "host"}, "b": {"katagpu_vfio_owner": "host"}, "c": {}}
+HOSTVARS: dict[str, dict[str, Any]] = {
+    "a": {"katagpu_vfio_owner": "host"},
+    "b": {"katagpu_vfio_owner": "host"},
+    "c": {},
+}
 
 
 @pytest.mark.parametrize("release", RELEASES, ids=lambda release: str(release["name"]))
@@ -34,9 +38,7 @@ def test_with_the_owner_host_the_chart_gets_no_vfio_manager(release: dict[str, A
     values = _charts.gpu_operator_values(release, given, vfio_owner="host")
     assert values["vfioManager"] == {"enabled": False, "env": [{"name": "X", "value": "y"}]}
     (chart, *_others) = [
-        item
-        for item in _charts.wanted_charts(release, {"vfio_owner": "host"}, {})
-        if item["chart"] == "gpu-operator"
+        item for item in _charts.wanted_charts(release, {"vfio_owner": "host"}, {}) if item["chart"] == "gpu-operator"
     ]
     assert chart["values"]["vfioManager"]["enabled"] is False
 
@@ -99,7 +101,9 @@ def test_a_change_of_the_owner_is_refused_with_the_way_to_make_it(now: bool, wan
     assert found["fact"] == (
         f"katagpu_vfio_owner is {names[wanted]}, and the GPU Operator of this cluster is installed for {names[now]}."
     )
-    assert f"set katagpu_vfio_owner: {names[now]} again" in found["fix"] and "helm uninstall gpu-operator" in found["fix"]
+    assert (
+        f"set katagpu_vfio_owner: {names[now]} again" in found["fix"] and "helm uninstall gpu-operator" in found["fix"]
+    )
 
 
 @pytest.mark.parametrize("owner", [True, False])

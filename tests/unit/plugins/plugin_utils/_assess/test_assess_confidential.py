@@ -20,7 +20,6 @@ from tests.unit.confidential_hosts import (
     HIBERNATES,
     NVSWITCH,
     OLDER,
-    RELEASE,
     ROME,
     SAPPHIRE,
     SNP,

@@ -162,6 +162,26 @@ def test_what_the_operator_binds_is_given_up_where_the_owner_was_the_host(tmp_pa
     assert judge(bound(*both), tmp_path / "host", desired=OWNER_HOST, cluster_node=LABELLED)["plan"]["host_vfio"] == {}
 
 
+def test_the_initramfs_is_made_anew_only_for_a_driver_that_nothing_keeps_out(tmp_path: Path) -> None:
+    claims = "alias pci:v000010DEd*sv*sd*bc03sc*i* nouveau\nalias pci:v000010DEd*sv*sd*bc03sc*i* nova_core\n"
+    image = f"/boot/initrd.img-{KERNEL}"
+    tools = {image: "", "/usr/sbin/update-initramfs": "", "/usr/sbin/mkinitramfs": ""}
+    files = {f"/lib/modules/{KERNEL}/modules.alias": claims, **tools}
+    card = gpu(group="12", driver=None)
+
+    def told(name: str, more: dict[str, str], **desired: Any) -> list[tuple[str, str, str]]:
+        wish = {**OWNER_HOST, **desired}
+        answer = judge(ready(card, files={**files, **more}), tmp_path / name, desired=wish, cluster_node=UNLABELLED)
+        assert answer["plan"]["host_vfio"]["addresses"] == [GPU]
+        return [(item["severity"], item["state"], item["fact"]) for item in answer["findings"] if item["id"] == "B02"]
+
+    assert told("out", {}, blacklist=["nouveau", "nova-core"]) == []
+    ((severity, state, fact),) = told("in", {})
+    assert (severity, state) == ("info", "will_be_fixed_by") and image in fact
+    ((severity, state, fact),) = told("ostree", {"/run/ostree-booted": ""})
+    assert (severity, state) == ("warn", "open") and "Nothing keeps nova_core out of the initramfs" in fact
+
+
 def test_verify_looks_for_the_line_of_every_gpu_where_the_owner_is_the_host(tmp_path: Path) -> None:
     card = gpu(group="12", driver="vfio-pci")
     with_line = judge(bound(card), tmp_path / "a", desired=OWNER_HOST, cluster_node=LABELLED, verify=True)
