@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.katagpu.cluster.plugins.plugin_utils import _charts, _releases
+from ansible_collections.katagpu.cluster.plugins.plugin_utils import _charts, _owner, _releases
 from tests.contract import product
 from tests.contract.lab_charts import leaves
 from tests.lab.standins import facts
@@ -211,6 +211,31 @@ def test_operands_are_those_of_the_assets(name: str) -> None:
         assert {operand["deploy_label"]: "true"} == row["node_selector"], operand["daemonset"]
         assert operand.get("enabled_by") == switch(source, row), operand["daemonset"]
         assert row["tolerations"] == release["gpu_operator"]["tolerations"], operand["daemonset"]
+
+
+@pytest.mark.parametrize("name", INSTALLABLE)
+def test_the_owner_host_switches_off_the_vfio_manager_and_nothing_else(name: str) -> None:
+    """states.enabled-by, states.disabled-deleted: the state of the vfio-manager, and no other of the same block."""
+    release = RELEASES[name]
+    assert "host" in release["vfio"]["owners"]
+    (block,) = _owner.operands(release)
+    operands = [one["daemonset"] for one in release["operands"]["kata"] if one.get("enabled_by") == block]
+    assert operands == ["nvidia-vfio-manager"]
+    source = table(release, "gpu_operator")
+    states = facts.find(source, "states.enabled-by", {f"state-{operands[0].removeprefix('nvidia-')}": [block]})
+    assert [state for state, (other, *_rest) in states.items() if other == block] == ["state-vfio-manager"]
+
+
+@pytest.mark.parametrize(
+    ("name", "plugin", "row"),
+    [
+        ("26.7", facts.KATA_PLUGIN, "scan.devices"),
+        ("26.3", facts.KATA_PLUGIN, "scan.devices"),
+        ("23.9", "kubevirt_gpu_device_plugin_v1_2_4", "scan.driver"),
+    ],
+)
+def test_what_the_device_plugin_offers(name: str, plugin: str, row: str) -> None:
+    assert RELEASES[name]["vfio"]["plugin_drivers"] == [facts.value(plugin, row)]
 
 
 @pytest.mark.parametrize("name", INSTALLABLE)

@@ -19,7 +19,9 @@ _LEFT_OUT = ("if TYPE_CHECKING:", "raise NotImplementedError", r"pragma: no cove
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--least", type=float, default=LEAST, help="per cent of lines and branches below which this fails")
+    parser.add_argument(
+        "--least", type=float, default=LEAST, help="per cent of lines and branches below which this fails"
+    )
     parser.add_argument("--report", action="store_true", help="only the report on what was measured before")
     arguments = parser.parse_args()
     OUTPUT.mkdir(parents=True, exist_ok=True)
@@ -34,7 +36,14 @@ def main() -> int:
         )
         if measured.returncode:
             return measured.returncode
-    report = [sys.executable, "-m", "coverage", "report", f"--rcfile={configuration}", f"--fail-under={arguments.least}"]
+    report = [
+        sys.executable,
+        "-m",
+        "coverage",
+        "report",
+        f"--rcfile={configuration}",
+        f"--fail-under={arguments.least}",
+    ]
     return subprocess.run([*report, "--show-missing", "--skip-covered"], cwd=REPOSITORY, check=False).returncode
 
 

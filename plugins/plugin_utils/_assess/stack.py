@@ -134,7 +134,7 @@ def owner_change(view: ClusterView) -> list[Finding]:
     chart = next((item for item in view.helm if item["chart"] == "gpu-operator"), None)
     policy = view.facts["cluster_policies"].get(view.release["gpu_operator"]["cluster_policy"])
     blocks = set(_owner.operands(view.release))
-    if chart is None or policy is None or not blocks or not view.kata:
+    if chart is None or policy is None or not blocks or not _passed_through(view, blocks):
         return []
     wanted, now = (_owner.HOST if blocks <= set(found["disabled"]) else _owner.OPERATOR for found in (chart, policy))
     if wanted == now:
@@ -156,6 +156,17 @@ def owner_change(view: ClusterView) -> list[Finding]:
             ),
         )
     ]
+
+
+def _passed_through(view: ClusterView, blocks: set[str]) -> bool:
+    """Whether any node, also one that nobody named, has GPUs that a vfio-manager binds or would bind."""
+    workload = view.release["labels"]["workload"]
+    keys = {one["deploy_label"] for one in view.release["operands"]["kata"] if one.get("enabled_by") in blocks}
+    return any(
+        node["labels"].get(workload["key"]) == workload["kata"]
+        or any(node["labels"].get(key) == "true" for key in keys)
+        for node in view.nodes.values()
+    )
 
 
 def _pending(namespace: str, name: str, revision: int, status: str) -> Finding:

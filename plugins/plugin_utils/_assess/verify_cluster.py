@@ -154,10 +154,12 @@ def _operands(view: ClusterView, role: str, names: list[str], namespace: str) ->
     for operand in view.release["operands"][role]:
         name = operand["daemonset"]
         title = f"Operand {name} runs on the {role} nodes"
-        if operand.get("enabled_by") in policy.get("disabled", ()):
-            yield check("V11", "", title, [], "", f"{operand['enabled_by']} is switched off in the ClusterPolicy")
-            continue
         found = daemonsets.get(name)
+        if operand.get("enabled_by") in policy.get("disabled", ()):
+            off = f"{operand['enabled_by']} is switched off in the ClusterPolicy"
+            there = [f"{off}, and the DaemonSet {namespace}/{name} is still there"] if found is not None else []
+            yield check("V11", "", title, there, "", off)
+            continue
         if found is None:
             yield check("V11", "", title, [f"the DaemonSet {namespace}/{name} does not exist"], "")
             continue

@@ -49,6 +49,22 @@ def link_consumer(root: Path, supplier: dict[str, Any], *consumers: str) -> None
         write(root / f"sys/bus/pci/devices/{supplier['address']}/consumer:pci:{address}/status", "active\n")
 
 
+# Without a vfio-manager
+
+
+def test_what_the_host_has_bound_is_validated_and_offered(tmp_path: Path) -> None:
+    """validator.all-gpus: neither the validator nor the plugin asks who has bound the GPU."""
+    workload = {"nvidia.com/gpu.workload.config": "vm-passthrough"}
+    ctx = context(tmp_path, GPU0 | VFIO, labels=workload)
+    assert start(ctx, "vfio-pci-validation", KATA_PLUGIN).state == "running", "it waits for the validator's file"
+    assert start(ctx, "vfio-pci-validation", VALIDATOR).state == "completed"
+    assert tick(ctx, "vfio-pci-validation", KATA_PLUGIN).state == "completed"
+    start(ctx, "nvidia-kata-sandbox-device-plugin-ctr", KATA_PLUGIN)
+    assert list(ctx.extended_resources) == ["nvidia.com/pgpu"]
+    unbound = context(tmp_path / "unbound", GPU0, labels=workload)
+    assert start(unbound, "vfio-pci-validation", VALIDATOR).state == "failed"
+
+
 # vfio-manager and its init container
 
 

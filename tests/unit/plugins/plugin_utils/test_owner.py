@@ -18,7 +18,8 @@ from ansible_collections.katagpu.cluster.plugins.plugin_utils import (
     _owner,
     _releases,
 )
-from tests.unit.assess_cluster import HELM, POLICIES, api, ask, ids, policy
+from tests.unit.assess_cluster import HELM, POLICIES, WORKLOAD, api, ask, ids, policy
+from tests.unit.fake_api import FakeApi, node
 
 RELEASES = [_releases.lookup(name) for name in ("26.7", "26.3", "25.3", "23.9")]
 CURRENT = RELEASES[0]
@@ -87,13 +88,22 @@ def installed(vfio_manager: bool) -> dict[str, Any]:
     return {**policy(), "spec": {"vfioManager": {"enabled": vfio_manager}}}
 
 
+DEPLOY = "nvidia.com/gpu.deploy.vfio-manager"
+PASSED_THROUGH = {WORKLOAD: "vm-passthrough"}
+POLICY = {f"{POLICIES}/cluster-policy": installed(True)}
+
+
+def cluster(vfio_manager: bool, labels: dict[str, str]) -> FakeApi:
+    return api(node("a"), node("b", labels), **{f"{POLICIES}/cluster-policy": installed(vfio_manager)})
+
+
 def chart(vfio_manager: bool) -> dict[str, Any]:
     return {**HELM, "values": {} if vfio_manager else {"vfioManager": {"enabled": False}}}
 
 
 @pytest.mark.parametrize(("now", "wanted"), [(True, False), (False, True)])
 def test_a_change_of_the_owner_is_refused_with_the_way_to_make_it(now: bool, wanted: bool) -> None:
-    answer = ask(api(**{POLICIES: {"items": [installed(now)]}}), helm=[chart(wanted)])
+    answer = ask(cluster(now, PASSED_THROUGH), helm=[chart(wanted)])
     assert "vfio_owner" in ids(answer)
     (found,) = [item for item in answer["findings"] if item["id"] == "vfio_owner"]
     names = {True: "operator", False: "host"}
@@ -108,6 +118,14 @@ def test_a_change_of_the_owner_is_refused_with_the_way_to_make_it(now: bool, wan
 
 @pytest.mark.parametrize("owner", [True, False])
 def test_the_owner_in_use_and_a_first_installation_are_no_change(owner: bool) -> None:
-    assert "vfio_owner" not in ids(ask(api(**{POLICIES: {"items": [installed(owner)]}}), helm=[chart(owner)]))
-    assert "vfio_owner" not in ids(ask(api(), helm=[chart(owner)]))
-    assert "vfio_owner" not in ids(ask(api(**{POLICIES: {"items": [installed(owner)]}})))
+    assert "vfio_owner" not in ids(ask(cluster(owner, PASSED_THROUGH), helm=[chart(owner)]))
+    assert "vfio_owner" not in ids(ask(api(node("a"), node("b", PASSED_THROUGH)), helm=[chart(owner)]))
+    assert "vfio_owner" not in ids(ask(cluster(owner, PASSED_THROUGH)))
+
+
+def test_without_a_node_whose_gpus_are_passed_through_the_change_takes_nothing() -> None:
+    assert "vfio_owner" not in ids(ask(cluster(True, {}), helm=[chart(False)]))
+    for labels in ({DEPLOY: "true"}, PASSED_THROUGH):
+        foreign = api(node("a"), node("b"), node("c", labels), **POLICY)
+        assert "vfio_owner" in ids(ask(foreign, helm=[chart(False)])), "also where nobody named the node"
+    assert "vfio_owner" not in ids(ask(cluster(True, {DEPLOY: "false"}), helm=[chart(False)]))

@@ -115,6 +115,12 @@ def test_only_nodes_of_this_run_are_checked() -> None:
     assert "later" not in {item["node"] for item in answer["checks"]}
 
 
+def test_what_the_policy_switches_off_and_is_still_there_is_told() -> None:
+    cluster = complete()
+    cluster.objects[f"{POLICIES}/cluster-policy"]["spec"] = {"vfioManager": {"enabled": False}}
+    assert failed(ask(cluster, verify=True)) == ["Operand nvidia-vfio-manager runs on the kata nodes"]
+
+
 def test_what_the_policy_switches_off_is_not_missed() -> None:
     cluster = complete(missing="nvidia-driver-daemonset")
     cluster.objects[f"{POLICIES}/cluster-policy"]["spec"] = {"driver": {"enabled": False}}
