@@ -10,26 +10,19 @@ that we have removed would go on to apply them.
 
 from __future__ import annotations
 
-import re
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
-from ansible_collections.katagpu.cluster.plugins.module_utils._boot.facts import read_facts as read_boot
-from ansible_collections.katagpu.cluster.plugins.module_utils._modules import initramfs
 from ansible_collections.katagpu.cluster.plugins.module_utils._modules.facts import module_name
 from ansible_collections.katagpu.cluster.plugins.module_utils._pci.device import PciDevice
-from ansible_collections.katagpu.cluster.plugins.module_utils._root import HostRoot
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio import drivers, rules
 
 DROP_IN = "/etc/dracut.conf.d/katagpu-vfio.conf"
 _DROP_IN_TEXT = f'# Managed by katagpu.cluster.vfio_binding.\ninstall_items+=" {rules.RULES} "\n'
 
-# Its hook copies every rule of /etc/udev/rules.d; the wrapper that dracut brings under the same name does not.
+# Its hook copies every rule of /etc/udev/rules.d.
 INITRAMFS_TOOLS = "initramfs-tools"
 DRACUT = "dracut"
 OTHER = "other"
-_MKINITRAMFS = "/usr/sbin/mkinitramfs"
-_MODPROBE_D = ("/usr/lib/modprobe.d", "/lib/modprobe.d", "/run/modprobe.d", "/etc/modprobe.d")
-_KEPT_OUT = re.compile(r"(?m)^\s*(?:blacklist\s+(\S+)\s*$|install\s+(\S+)\s+\S*/(?:false|true)\b)")
 # Displays and processing accelerators; their other functions have drivers that our rule makes let go.
 _CLAIMED = ("03", "12")
 
@@ -41,21 +34,6 @@ class Early(NamedTuple):
     drop_in: Optional[str] = None
     commands: Sequence[List[str]] = ()
     warning: str = ""
-
-
-def read_early(root: HostRoot) -> Dict[str, Any]:
-    found = initramfs.read_facts(root, "")
-    releases = sorted({*root.list("/lib/modules"), *root.list("/usr/lib/modules")})
-    images = [image for release in releases for image in [initramfs.image(root, release)] if image]
-    generator = _generator(root, found)
-    # Only kernel-install has to know what the boot loader starts.
-    asks_boot = generator == DRACUT and initramfs.KERNEL_INSTALL in found["tools"]
-    return {
-        "generator": generator,
-        "images": images,
-        "commands": initramfs.commands(found, read_boot(root) if asks_boot else {}) if images else [],
-        "kept_out": _kept_out(root),
-    }
 
 
 def decide(
@@ -105,27 +83,3 @@ def _by_hand(grabbed: Mapping[str, Sequence[str]]) -> str:
         f" modprobe.blacklist={','.join(names)}, or have {rules.RULES} put into the initramfs (rpm-ostree initramfs-etc"
         f" --track={rules.RULES}; FILES of mkinitcpio) and make it anew."
     )
-
-
-def _generator(root: HostRoot, found: Mapping[str, Any]) -> Optional[str]:
-    if found["part_of_image"]:
-        return OTHER
-    if root.exists(_MKINITRAMFS):
-        return INITRAMFS_TOOLS
-    return DRACUT if initramfs.DRACUT in found["tools"] else OTHER
-
-
-def _kept_out(root: HostRoot) -> List[str]:
-    """By the running kernel's arguments or by modprobe's configuration, which the image gets a copy of."""
-    texts = [
-        root.read(f"{folder}/{name}", 65536) or ""
-        for folder in _MODPROBE_D
-        for name in root.list(folder)
-        if name.endswith(".conf")
-    ]
-    names = [one or other for text in texts for one, other in _KEPT_OUT.findall(text)]
-    for word in (root.read_line("/proc/cmdline") or "").split():
-        key, _equals, value = word.partition("=")
-        if key in ("modprobe.blacklist", "module_blacklist", "rd.driver.blacklist"):
-            names += value.split(",")
-    return sorted({module_name(name) for name in names if name})

@@ -12,7 +12,8 @@ from ansible_collections.katagpu.cluster.plugins.module_utils._iommu.facts impor
 from ansible_collections.katagpu.cluster.plugins.module_utils._root import HostRoot
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio import power
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.drivers import read_drivers
-from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.early import DROP_IN, read_early
+from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.early import DROP_IN
+from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.early_facts import read_early
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.holders import read_holders
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.journal import read_journal
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.network import read_network

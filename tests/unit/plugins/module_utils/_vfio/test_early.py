@@ -13,6 +13,7 @@ import pytest
 from ansible_collections.katagpu.cluster.plugins.module_utils._errors import KatagpuError
 from ansible_collections.katagpu.cluster.plugins.module_utils._root import HostRoot
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio import early, rules
+from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.early_facts import read_early
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.model import VfioDesired
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.run import run
 from tests.unit.plugins.module_utils._vfio import vfio_support as support
@@ -203,7 +204,7 @@ def test_another_root_names_the_command_and_leaves_no_note(tmp_path: Path) -> No
 
 def test_the_wrapper_of_dracut_is_not_taken_for_initramfs_tools(tmp_path: Path) -> None:
     files = {"/usr/sbin/update-initramfs": "", "/usr/bin/dracut": "", "/boot/initrd.img-6.12.0-test": ""}
-    assert early.read_early(make(tmp_path, files))["generator"] == early.DRACUT
+    assert read_early(make(tmp_path, files))["generator"] == early.DRACUT
 
 
 @pytest.mark.parametrize(
@@ -217,7 +218,7 @@ def test_the_wrapper_of_dracut_is_not_taken_for_initramfs_tools(tmp_path: Path) 
 )
 def test_what_modprobe_is_told_to_keep_out(tmp_path: Path, text: str, names: list[str]) -> None:
     root = make(tmp_path, {"/etc/modprobe.d/a.conf": text, "/etc/modprobe.d/a.conf.bak": "blacklist no\n"})
-    assert early.read_early(root)["kept_out"] == names
+    assert read_early(root)["kept_out"] == names
 
 
 def test_every_override_is_set_with_the_first_display(tmp_path: Path) -> None:
