@@ -56,7 +56,7 @@ def decide(
     if generator not in (INITRAMFS_TOOLS, DRACUT) or not early.get("commands"):
         return Early(None, wanted, warning=_by_hand(grabbed) if missing else "")
     if spoilt or missing or state == rules.PENDING:
-        return Early(rules.MADE if lines else None, wanted, list(early["commands"]))
+        return Early(rules.MADE, wanted, list(early["commands"]))
     return Early(state if dict(lines) == known else None, wanted)
 
 

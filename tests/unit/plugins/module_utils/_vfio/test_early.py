@@ -127,6 +127,17 @@ def test_further_lines_are_brought_into_it_and_an_unclaimed_one_is_not(tmp_path:
     assert host.made == 1 and rules.images(host.text) == rules.MADE and len(rules.parse(host.text)) == 4
 
 
+def test_a_line_that_no_image_has_is_not_taken_for_one_of_them(tmp_path: Path) -> None:
+    host, other = Host(make(tmp_path, DEBIAN)), VfioDesired(addresses=(GPU2,), members="same_slot")
+    host.run(BOOT)
+    host.root.write_atomic("/etc/modprobe.d/x.conf", "blacklist nouveau\n")
+    host.run(other)
+    assert host.made == 0 and rules.images(host.text) is None
+    host.root.remove("/etc/modprobe.d/x.conf")
+    host.run(other)
+    assert host.made == 1
+
+
 def test_lines_that_go_are_taken_out_of_it_even_where_nobody_asked_for_them_there(tmp_path: Path) -> None:
     """update-initramfs copies every rule, so a kernel that was installed meanwhile has an image with ours."""
     host = Host(make(tmp_path, DEBIAN, BLACKLIST))
@@ -134,6 +145,7 @@ def test_lines_that_go_are_taken_out_of_it_even_where_nobody_asked_for_them_ther
     host.run(GIVEN_BACK)
     assert host.made == 1 and host.text is None
     assert rules.images(host.seen[-1]) == rules.PENDING and rules.parse(host.seen[-1]) == {}
+    assert (host.seen[-1] or "").startswith("# Managed by katagpu.cluster.vfio_binding")
     assert not host.run(GIVEN_BACK)["changed"] and host.commands == []
 
 

@@ -159,6 +159,9 @@ def test_what_the_operator_binds_is_given_up_where_the_owner_was_the_host(tmp_pa
     assert answer["plan"]["host_vfio"] == {"restore": [GPU]}, "the audio function stays with us"
     assert ids(answer, "will_be_fixed_by", "info") == ["vfio_owner"]
     assert not answer["summary"]["reboot_needed"]
+    held = (gpu(group="12", driver="vfio-pci"), {**audio(group="12"), "device": "0fbb"})
+    changed = judge(bound(*held), tmp_path / "exchanged", cluster_node=LABELLED)["plan"]["host_vfio"]
+    assert changed["restore"] == [GPU] and changed["addresses"] == [AUDIO]
     assert judge(bound(*both), tmp_path / "host", desired=OWNER_HOST, cluster_node=LABELLED)["plan"]["host_vfio"] == {}
 
 
