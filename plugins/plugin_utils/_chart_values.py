@@ -211,7 +211,7 @@ def _two_owners(release: Mapping[str, Any], values: Mapping[str, Any], vfio_owne
         _finding(
             f"gpu_operator_values.{block}.enabled is true, and {_owner.VARIABLE} is {vfio_owner}.",
             "Two parties would bind the same devices.",
-            "remove one of them.",
+            f"remove it, or set {_owner.VARIABLE}: {_owner.OPERATOR} for all hosts of kata_nodes.",
         )
         for block in _owner.operands(release)
         if vfio_owner == _owner.HOST and at(values, f"{block}.enabled") not in (None, False)

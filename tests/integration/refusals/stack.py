@@ -36,15 +36,15 @@ def _foreign_values(scene: Scene, inventory: Inventory) -> None:
     scene.installed("gpu-operator", "gpu-operator", OPERATOR, {**VALUES, "toolkit": {"enabled": False}})
 
 
-def _installed(scene: Scene, inventory: Inventory) -> None:
+def _in_use(scene: Scene, inventory: Inventory) -> None:
     scene.installed("gpu-operator", "gpu-operator", OPERATOR, dict(VALUES))
-
-
-def _busy_upgrade(scene: Scene, inventory: Inventory) -> None:
-    _installed(scene, inventory)
     for name in KATA:
         scene.label(name, {WORKLOAD: "vm-passthrough"})
     scene.label("container-1", {WORKLOAD: "container"})
+
+
+def _busy_upgrade(scene: Scene, inventory: Inventory) -> None:
+    _in_use(scene, inventory)
     scene.gpu_pod("kata-2")
 
 
@@ -147,8 +147,8 @@ CASES = (
     Case(
         "owner_change",
         "Change of the owner of the bindings",
-        "the chart installed as this release wants it, and ``katagpu_vfio_owner: host``",
-        _installed,
+        "the chart installed as this release wants it, all nodes with their workload label, and ``katagpu_vfio_owner: host``",
+        _in_use,
         variables={"katagpu_vfio_owner": "host"},
         blocks=blocks("vfio_owner"),
         says=("katagpu_vfio_owner is host, and the GPU Operator of this cluster is installed for operator",),
