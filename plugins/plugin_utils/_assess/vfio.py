@@ -10,7 +10,7 @@ from typing import Any
 from ansible_collections.katagpu.cluster.plugins.module_utils._errors import KatagpuError
 from ansible_collections.katagpu.cluster.plugins.module_utils._modules.facts import module_name
 from ansible_collections.katagpu.cluster.plugins.module_utils._pci.device import PciDevice
-from ansible_collections.katagpu.cluster.plugins.module_utils._vfio import drivers, rules
+from ansible_collections.katagpu.cluster.plugins.module_utils._vfio import rules
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.journal import WEDGED
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.model import (
     IDLE,
@@ -103,27 +103,6 @@ def _owner(view: HostView, answer: Answer) -> None:
                 evidence=("katagpu_vfio_owner",),
             )
         )
-    if owner == HOST:
-        answer.findings += _variants(view)
-
-
-def _variants(view: HostView) -> list[Finding]:
-    """GPUs whose own VFIO driver the device plugin passes over."""
-    offered = view.release["vfio"]["plugin_drivers"]
-    needed = {gpu.address: drivers.choose(gpu, view.part("vfio").get("drivers") or {}) for gpu in view.gpus}
-    return [
-        view.finding(
-            "vfio_owner",
-            BLOCK,
-            f"katagpu_vfio_owner is host, and GPU {address} needs the driver {driver}.",
-            consequence=f"The device plugin of the release {view.release['name']} offers GPUs on {', '.join(offered)} only.",
-            fix="remove katagpu_vfio_owner, or take the host out of kata_nodes.",
-            evidence=("modules.alias", f"/sys/bus/pci/devices/{address}/modalias"),
-            device=address,
-        )
-        for address, driver in needed.items()
-        if not any(drivers.same(driver, one) for one in offered)
-    ]
 
 
 def _partial(view: HostView, answer: Answer) -> None:

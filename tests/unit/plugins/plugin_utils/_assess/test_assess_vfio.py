@@ -133,8 +133,8 @@ def test_owner_host_is_refused_where_the_plugin_passes_over_the_driver_that_the_
     aliases = {f"/lib/modules/{KERNEL}/modules.alias": GRACE_ALIASES}
     grace = ready(gpu(group="12", device="2342", driver=None), files=aliases)
     answer = judge(grace, tmp_path / "grace", desired=OWNER_HOST, release=CURRENT, cluster_node=UNLABELLED)
-    assert ids(answer) == ["vfio_owner"] and answer["plan"]["host_vfio"] == {}
-    assert f"GPU {GPU} needs the driver nvgrace_gpu_vfio_pci" in answer["summary"]["messages"][0]
+    assert ids(answer) == ["B07"] and answer["plan"]["host_vfio"] == {}
+    assert f"GPU {GPU} (10de:2342) gets nvgrace_gpu_vfio_pci" in answer["summary"]["messages"][0]
     other = judge(
         ready(gpu(group="12", driver=None), files=aliases),
         tmp_path / "a10",
