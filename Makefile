@@ -80,6 +80,10 @@ molecule: lab-up ## The molecule scenarios against the running lab
 refusals: setup packages ## Bring about every refusal on a control plane of its own (the lab must be down)
 	@$(STAGE) refusals
 
+.PHONY: owner
+owner: setup packages ## katagpu_vfio_owner: host on a machine of its own (the lab must be down)
+	@$(STAGE) owner
+
 .PHONY: bench
 bench: setup packages ## Compare speed and requests with the usual ways, on a control plane of its own (the lab must be down)
 	@PYTHONPATH=$(BUILD)/collections KATAGPU_LAB_STATE=$(BUILD)/bench $(BIN)/python -m tests.bench

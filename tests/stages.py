@@ -65,6 +65,8 @@ CHANGES = [
     _pytest("changes", "-v", "tests/integration/test_operand_update.py"),
     _pytest("removal", "-v", "tests/integration/test_removal.py"),
 ]
+# A machine of its own, from the first boot to another owner.
+OWNER = [_pytest("owner", "-v", "tests/integration/test_owner.py")]
 LAB_DOWN = [Stage("lab-down", [sys.executable, "-m", "tests.lab", "down"], always=True)]
 
 SETS = {
@@ -73,6 +75,7 @@ SETS = {
     "sanity": SANITY,
     "molecule": MOLECULE,
     "refusals": REFUSALS,
+    "owner": OWNER,
     "test": LINT + QUICK + SANITY + REDFISH + BUILD + REFUSALS + END_TO_END + MOLECULE + CHANGES + LAB_DOWN,
 }
 
