@@ -41,9 +41,19 @@ def decode(secret: Mapping[str, Any]) -> dict[str, Any] | None:
             "updated": str((data.get("info") or {}).get("last_deployed", "")),
             "chart": str(metadata.get("name", "")),
             "version": str(metadata.get("version", "")),
-            "values": data.get("config") or {},
+            "values": dict(data.get("config") or {}),
         }
-    except (binascii.Error, OSError, ValueError, KeyError, AttributeError, zlib.error):
+    except (
+        binascii.Error,
+        EOFError,
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+        zlib.error,
+    ):
         return None
 
 

@@ -25,9 +25,14 @@ def maintenance_mark(node: Object) -> dict[str, Any]:
     text = ((node.get("metadata") or {}).get("annotations") or {}).get(ANNOTATION)
     try:
         found = json.loads(text or "null")
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) and isinstance(found.get("cordoned_by_us"), bool) else {}
+    if not isinstance(found, dict) or not isinstance(found.get("cordoned_by_us"), bool):
+        return {}
+    lists = [found.get(key, []) for key in ("rolls", "reasons")]
+    return (
+        found if all(isinstance(each, list) and all(isinstance(name, str) for name in each) for each in lists) else {}
+    )
 
 
 def begun_rolls(annotations: Mapping[str, str]) -> list[str]:

@@ -29,9 +29,10 @@ def with_value(text: str, name: str, value: str) -> str:
     """The block with one variable set; the others, their order and comments stay."""
     lines = _lines(text) if text.startswith(_HEADER) else []
     escaped = value.replace("\\", "\\\\")
-    places = [place for place, line in enumerate(lines) if line.partition("=")[0] == name]
+    places = [place for place, line in enumerate(lines) if line.startswith(f"{name}=")]
     if places:
-        lines[places[0]] = f"{name}={escaped}"
+        # Of several the last one counts.
+        lines[places[-1]] = f"{name}={escaped}"
     else:
         lines.append(f"{name}={escaped}")
     body = _HEADER + "".join(f"{line}\n" for line in lines)

@@ -49,7 +49,7 @@ def _tree(path: str) -> str:
 
 def _version(text: str) -> int:
     version = bls.value(text, "version")
-    return int(version) if version.isdigit() else -1
+    return int(version) if re.match(r"[0-9]{1,9}\Z", version) else -1
 
 
 def _arguments(staged: bytes) -> Optional[List[str]]:

@@ -67,7 +67,7 @@ def owned(metadata: Mapping[str, Any]) -> List[str]:
     text = (metadata.get("annotations") or {}).get(OWNED_ANNOTATION, "")
     try:
         keys = json.loads(text) if text else []
-    except ValueError:
+    except (ValueError, RecursionError):
         return []
     return [str(key) for key in keys] if isinstance(keys, list) else []
 

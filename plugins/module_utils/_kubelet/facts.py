@@ -210,6 +210,6 @@ def _started(stat: str) -> Optional[int]:
 def _pending(root: HostRoot) -> Optional[Dict[str, Any]]:
     try:
         found = json.loads(root.read(PENDING, 4096) or "null")
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from typing import Dict, List, Pattern, Sequence, Tuple
+from typing import Dict, List, Sequence, Tuple
 
 from ansible_collections.katagpu.cluster.plugins.module_utils._pci.device import PciDevice
 from ansible_collections.katagpu.cluster.plugins.module_utils._root import HostRoot
@@ -18,7 +18,7 @@ _PREFIX = b"alias pci:v"
 _ALIAS = re.compile(rb"alias pci:v(\*|[0-9A-F]{8})d(\*|[0-9A-F]{8})(sv\S+) (\S+)\s*\Z")
 
 # The rest of an alias after vendor and device, which must fit the function, and the module's name.
-_Rest = Tuple[Pattern[bytes], str]
+_Rest = Tuple[bytes, str]
 
 
 def with_modules(root: HostRoot, devices: Sequence[PciDevice]) -> List[PciDevice]:
@@ -44,16 +44,13 @@ def _aliases(data: bytes, devices: Sequence[PciDevice]) -> Dict[Tuple[bytes, byt
     wanted |= {(vendor, b"*") for vendor, _device in wanted} | {(b"*", b"*")}
     vendors = tuple({_PREFIX + vendor for vendor, _device in wanted})
     found: Dict[Tuple[bytes, bytes], List[_Rest]] = {}
-    compiled: Dict[bytes, Pattern[bytes]] = {}
     for line in data.split(b"\n"):
         match = _ALIAS.match(line) if line.startswith(_PREFIX) and line.startswith(vendors) else None
         if match is None:
             continue
         vendor, device, rest, module = match.groups()
         if (vendor, device) in wanted:
-            if rest not in compiled:
-                compiled[rest] = re.compile(re.escape(rest).replace(rb"\*", b".*") + rb"\Z")
-            found.setdefault((vendor, device), []).append((compiled[rest], module.decode("utf-8", "replace")))
+            found.setdefault((vendor, device), []).append((rest, module.decode("utf-8", "replace")))
     return found
 
 
@@ -74,6 +71,23 @@ def _lookup(aliases: Dict[Tuple[bytes, bytes], List[_Rest]], key: Tuple[bytes, b
     modules: Dict[str, None] = {}
     for alias in ((vendor, device), (vendor, b"*"), (b"*", b"*")):
         for pattern, module in aliases.get(alias, ()):
-            if pattern.match(rest):
+            if fits(pattern, rest):
                 modules[module] = None
     return tuple(modules)
+
+
+def fits(pattern: bytes, text: bytes) -> bool:
+    """Each star stands for any bytes. As a regular expression a pattern of many stars would take for ever."""
+    first, *others = pattern.split(b"*")
+    if not others:
+        return pattern == text
+    last = others.pop()
+    if not text.startswith(first) or not text.endswith(last) or len(text) < len(first) + len(last):
+        return False
+    position, end = len(first), len(text) - len(last)
+    for piece in others:
+        position = text.find(piece, position, end)
+        if position < 0:
+            return False
+        position += len(piece)
+    return True

@@ -68,7 +68,7 @@ def parse_routes(data: bytes) -> List[IndexedRoute]:
         raw = values.get(_DESTINATION) or bytes(_FAMILIES[family])
         indexes = [_number(values[_INTERFACE])] if _INTERFACE in values else []
         indexes += _hops(values.get(_MULTIPATH, b""))
-        if table != _LOCAL and len(raw) == _FAMILIES[family]:
+        if table != _LOCAL and len(raw) == _FAMILIES[family] and length <= 8 * len(raw):
             network = ipaddress.ip_network((raw, length), strict=False)
             found += [IndexedRoute(index, table, network) for index in indexes]
     return found

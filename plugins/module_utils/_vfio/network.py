@@ -16,6 +16,8 @@ _NET = "/sys/class/net"
 _DEPTH = 8
 _UP = 0x1
 _MAIN = 254
+_LIMIT = 4 * 1024 * 1024
+_UNKNOWN = ipaddress.ip_network("0.0.0.0/32")
 
 
 class Route(NamedTuple):
@@ -138,30 +140,54 @@ def _counts(interface: str, address: netlink.Address) -> bool:
 
 def read_routes(root: HostRoot) -> List[Route]:
     routes = []
-    for line in (root.read("/proc/net/route") or "").splitlines()[1:]:
+    for line in (root.read("/proc/net/route", _LIMIT) or "").splitlines()[1:]:
         words = line.split()
         if len(words) >= 8 and words[0] != "lo":
-            network = ipaddress.ip_network(f"{_little_endian(words[1])}/{_little_endian(words[7])}", strict=False)
-            routes.append(Route(words[0], network))
-    for line in (root.read("/proc/net/ipv6_route") or "").splitlines():
+            routes.append(Route(words[0], _network(words[1], words[7])))
+    for line in (root.read("/proc/net/ipv6_route", _LIMIT) or "").splitlines():
         words = line.split()
-        if len(words) < 10 or words[9] == "lo" or not int(words[8], 16) & _UP:
+        if len(words) < 10 or words[9] == "lo":
             continue
-        network6 = ipaddress.ip_network((int(words[0], 16).to_bytes(16, "big"), int(words[1], 16)), strict=False)
-        if not (network6.is_link_local or network6.is_multicast):
+        network6 = _network6(words[0], words[1], words[8])
+        if network6 is not None and not (network6.is_link_local or network6.is_multicast):
             routes.append(Route(words[9], network6))
     return routes
+
+
+def _network(destination: str, mask: str) -> netlink.Network:
+    """A line that is not understood, such as the last one of a text that is cut, still says that its interface is needed."""
+    try:
+        return ipaddress.ip_network(f"{_little_endian(destination)}/{_little_endian(mask)}", strict=False)
+    except ValueError:
+        return _UNKNOWN
+
+
+def _network6(destination: str, length: str, flags: str) -> Optional[netlink.Network]:
+    """Nothing for a route that is not in use."""
+    try:
+        if not int(flags, 16) & _UP:
+            return None
+        return ipaddress.ip_network((int(destination, 16).to_bytes(16, "big"), int(length, 16)), strict=False)
+    except (ValueError, OverflowError):
+        return _UNKNOWN
 
 
 def _addressed(root: HostRoot) -> List[Address]:
     """Of version 6 only; those of version 4 are in no file."""
     found = []
-    for line in (root.read("/proc/net/if_inet6") or "").splitlines():
+    for line in (root.read("/proc/net/if_inet6", _LIMIT) or "").splitlines():
         words = line.split()
         if len(words) >= 6:
-            address = ipaddress.ip_address(int(words[0], 16).to_bytes(16, "big"))
+            address = _address6(words[0])
             found += [Address(words[5], address)] if _counts(words[5], address) else []
     return found
+
+
+def _address6(text: str) -> netlink.Address:
+    try:
+        return ipaddress.ip_address(int(text, 16).to_bytes(16, "big"))
+    except (ValueError, OverflowError):
+        return _UNKNOWN.network_address
 
 
 def _session_interfaces(known: Configuration, ssh_connection: str) -> Set[str]:

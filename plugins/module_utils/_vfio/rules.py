@@ -21,7 +21,8 @@ _HEADER = """\
 """
 _MODULES_HEADER = "# Managed by katagpu.cluster.vfio_binding.\n"
 _OURS = re.compile(
-    r'^ACTION=="add", SUBSYSTEM=="pci", KERNEL=="(?P<address>[0-9a-f:.]+)", (?P<guards>.*)ATTR\{driver_override\}="(?P<driver>[^"]+)"'
+    r'^ACTION=="add", SUBSYSTEM=="pci", KERNEL=="(?P<address>[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7])", '
+    r'(?P<guards>(?:ATTR\{\w+\}=="[^"]*", )*)ATTR\{driver_override\}="(?P<driver>[^"]+)"'
 )
 # The event of one display loads a driver that takes all others of its kind, also those whose own event comes later.
 _FIRST = 'ACTION=="add", SUBSYSTEM=="pci", ATTR{class}=="0x03*|0x12*", ATTR{[pci/'
@@ -39,13 +40,13 @@ _RELEASES = ("snd_hda_intel", "xhci_hcd", "xhci_pci")
 
 def parse(text: Optional[str]) -> Dict[str, str]:
     """Address to our line."""
-    lines = (text or "").splitlines()
+    lines = _lines(text)
     return {match.group("address"): line for line in lines for match in [_OURS.match(line)] if match}
 
 
 def images(text: Optional[str]) -> Optional[str]:
     """PENDING, MADE or nothing."""
-    lines = (text or "").splitlines()
+    lines = _lines(text)
     return next((state for state, comment in _IMAGES.items() if comment in lines), None)
 
 
@@ -86,7 +87,7 @@ def render(before: Optional[str], lines: Mapping[str, str], state: Optional[str]
     """The file with exactly C(lines) as ours; lines of others stay, and nothing is left of a file without any."""
     header = _HEADER.splitlines()
     others: List[str] = []
-    for line in (before or "").splitlines():
+    for line in _lines(before):
         if not _OURS.match(line) and not line.startswith(_FIRST) and line not in (*header, *_IMAGES.values()):
             others.append(line)
     comment = [_IMAGES[state]] if state is not None and (lines or state == PENDING) else []
@@ -96,6 +97,12 @@ def render(before: Optional[str], lines: Mapping[str, str], state: Optional[str]
     first = [_first(line) for line in ours]
     text = [*(header if ours or comment else []), *comment, *first, *ours, *others]
     return "".join(f"{line}\n" for line in text)
+
+
+def _lines(text: Optional[str]) -> List[str]:
+    """Only a line feed ends a line, so that all other bytes of others stay."""
+    lines = (text or "").split("\n")
+    return lines if lines[-1] else lines[:-1]
 
 
 def _first(line: str) -> str:

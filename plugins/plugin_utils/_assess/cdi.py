@@ -10,6 +10,8 @@ from typing import Any
 
 import yaml
 
+from ansible_collections.katagpu.cluster.plugins.plugin_utils import _yaml
+
 
 def parse(texts: Mapping[str, str | None]) -> list[dict[str, Any]]:
     """JSON is YAML, so one parser reads both; a file that cannot be read says so in C(error)."""
@@ -19,7 +21,7 @@ def parse(texts: Mapping[str, str | None]) -> list[dict[str, Any]]:
         try:
             if text is None:
                 raise ValueError("it is too large")
-            data = yaml.safe_load(text)
+            data = _yaml.load(text)
             if not isinstance(data, Mapping):
                 raise ValueError("it is not a mapping")
             spec["kind"] = str(data.get("kind", ""))

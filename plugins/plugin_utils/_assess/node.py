@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import tomllib
 
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess.view import Answer, HostView
@@ -63,19 +66,19 @@ def assess_containerd(view: HostView) -> Answer:
             continue
         try:
             config = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
+            disabled = _names(config, "disabled_plugins")
+        except (ValueError, RecursionError) as error:
             answer.findings.append(
                 view.finding(
                     "D10",
                     BLOCK,
-                    f"{path} is not valid TOML: {error}.",
+                    f"{path} is not a valid configuration: {error}.",
                     consequence="The next restart of containerd fails, and installing the runtime restarts it.",
                     fix="correct the file.",
                     evidence=(path,),
                 )
             )
             continue
-        disabled = [str(name) for name in config.get("disabled_plugins") or []]
         if any(name == "cri" or name.endswith(".cri") for name in disabled):
             answer.findings.append(
                 view.finding(
@@ -88,3 +91,10 @@ def assess_containerd(view: HostView) -> Answer:
                 )
             )
     return answer
+
+
+def _names(config: Mapping[str, Any], key: str) -> list[str]:
+    found = config.get(key, [])
+    if not isinstance(found, list):
+        raise ValueError(f"{key} is {found!r} and no list")
+    return [str(name) for name in found]

@@ -139,7 +139,7 @@ def operands_off(view: ClusterView) -> list[Finding]:
 def owned_labels(node: Mapping[str, Any]) -> list[str]:
     try:
         keys = json.loads(node["annotations"].get(_OWNED_LABELS) or "[]")
-    except ValueError:
+    except (ValueError, RecursionError):
         return []
     return [str(key) for key in keys] if isinstance(keys, list) else []
 

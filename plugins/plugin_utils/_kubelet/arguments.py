@@ -13,6 +13,7 @@ import yaml
 
 from ansible_collections.katagpu.cluster.plugins.module_utils._errors import KatagpuError
 from ansible_collections.katagpu.cluster.plugins.module_utils._kubelet.facts import MARKER
+from ansible_collections.katagpu.cluster.plugins.plugin_utils import _yaml
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._kubelet.document import load
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._kubelet.meaning import Path
 
@@ -96,6 +97,6 @@ def _gates(given: Sequence[str]) -> dict[str, bool]:
 
 def _typed(text: str) -> Any:
     try:
-        return yaml.safe_load(text)
+        return _yaml.load(text)
     except yaml.YAMLError:
         return text

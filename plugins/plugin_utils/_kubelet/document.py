@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from ansible_collections.katagpu.cluster.plugins.module_utils._errors import KatagpuError
+from ansible_collections.katagpu.cluster.plugins.plugin_utils import _yaml
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._kubelet.meaning import Path, at, fits, leaves
 
 KIND = "KubeletConfiguration"
@@ -49,9 +50,9 @@ class Edited:
 def load(text: str, source: str) -> Any:
     """YAML or JSON. What the kubelet or another reader could understand in two ways is refused with its line."""
     try:
-        documents = list(yaml.compose_all(text, Loader=yaml.SafeLoader))
+        documents = _yaml.compose_all(text)
         found = _duplicates(documents[0]) if documents else []
-        data = yaml.safe_load(text) if len(documents) == 1 and not found else None
+        data = _yaml.load(text) if len(documents) == 1 and not found else None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" line {mark.line + 1}" if mark else ""
