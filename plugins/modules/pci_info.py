@@ -68,7 +68,8 @@ options:
     type: path
 notes:
   - The values of one filter are alternatives; several filters must all fit.
-  - Facts that only sysfs has are V(null) when a capture is read.
+  - Facts that only sysfs has are V(null) when a capture is read. Of a capture by root the lines of C(-vv) and the bytes of C(-x) to C(-xxxx)
+    say what configuration space says; where a capture has both, the bytes count.
   - Of configuration space only the few registers are read that the result shows. It is not read of a device without power (D3cold),
     which that would switch on, nor of memory controllers, host bridges and system peripherals.
   - Without privileges the kernel gives only the first 64 bytes of it, so what lies behind them is V(null).
@@ -180,7 +181,7 @@ devices:
       type: list
       elements: str
     parent:
-      description: Address of the bridge above the device; V(null) on a root bus.
+      description: Address of the bridge above the device; V(null) on a root bus. A capture shows it with C(-v).
       type: str
       sample: "0000:64:00.0"
     express_type:
@@ -247,7 +248,7 @@ devices:
     reset_methods:
       description:
         - How the kernel can reset the device, what it tries first in front; empty if it cannot.
-        - V(null) for bridges and system devices, and before Linux 5.15.
+        - V(null) for bridges and system devices, before Linux 5.15, and in captures.
       type: list
       elements: str
       sample: [flr, bus]

@@ -33,7 +33,7 @@ _WITHOUT_LINK = ("integrated_endpoint", "event_collector")
 # The codes of Link Capabilities and Link Status, in GT/s.
 _SPEEDS = {1: 2.5, 2: 5.0, 3: 8.0, 4: 16.0, 5: 32.0, 6: 64.0}
 # Access Control Services: bit order of capability and control register.
-_ACS_BITS = (
+ACS_BITS = (
     "source_validation",
     "translation_blocking",
     "request_redirect",
@@ -42,9 +42,10 @@ _ACS_BITS = (
     "egress_control",
     "direct_translated",
 )
-_EXPRESS = 0x10
+_POWER, _EXPRESS = 0x01, 0x10
 _FIRST, _LAST, _EXTENDED, _END = 0x40, 0xFC, 0x100, 0x1000
-_ACS, _RESIZABLE = 0x000D, 0x0015
+_ACS, _SRIOV, _RESIZABLE = 0x000D, 0x0010, 0x0015
+_POWER_STATES = ("D0", "D1", "D2", "D3hot")
 _MIB = 1 << 20
 
 
@@ -76,9 +77,9 @@ def decode(read: Read, multifunction: Optional[bool] = None) -> Dict[str, Any]:
         multifunction = bool(header_type & 0x80)
     fields: Dict[str, Any] = {"multifunction": multifunction, "revision": f"{header[4]:02x}"}
     try:
-        offset, flags = _express(read, header_type) if status & 0x10 else (None, 0)
+        offset, flags = _capability(read, header_type, _EXPRESS) if status & 0x10 else (None, 0)
         if offset is None:
-            fields.update(express_type=CONVENTIONAL, **({"acs": _NO_ACS} if is_bridge else {}))
+            fields.update(express_type=CONVENTIONAL, **({"acs": NO_ACS} if is_bridge else {}))
             return fields
         fields["express_type"] = _TYPES.get(flags >> 4 & 0xF)
         if fields["express_type"] not in _WITHOUT_LINK:
@@ -95,7 +96,7 @@ def decode(read: Read, multifunction: Optional[bool] = None) -> Dict[str, Any]:
     return fields
 
 
-_NO_ACS: Mapping[str, Any] = {"capability": [], "control": []}
+NO_ACS: Mapping[str, Any] = {"capability": [], "control": []}
 
 
 class _Unreadable(Exception):
@@ -109,13 +110,37 @@ def _number(read: Read, offset: int, size: int) -> int:
     return int.from_bytes(data, "little")
 
 
-def _express(read: Read, header_type: int) -> Tuple[Optional[int], int]:
-    """Where the PCI Express capability is, and its flags; a conventional device has none."""
+def read_sriov(read: Read) -> Optional[Mapping[str, Any]]:
+    """For a capture; on a running system the kernel says it."""
+    try:
+        offset = _extended(read, {_SRIOV}).get(_SRIOV)
+        if offset is None:
+            return None
+        total, count = _number(read, offset + 0x0E, 2), _number(read, offset + 0x10, 2)
+    except _Unreadable:
+        return None
+    return {"total_vfs": total, "num_vfs": count, "physical_function": None}
+
+
+def read_power_state(read: Read) -> Optional[str]:
+    """For a capture; on a running system the kernel says it, and knows of D3cold."""
+    header = read(12, 0x04)
+    if len(header) < 12 or not header[2] & 0x10:
+        return None
+    try:
+        offset, _flags = _capability(read, header[10], _POWER)
+        return None if offset is None else _POWER_STATES[_number(read, offset + 4, 2) & 0x3]
+    except _Unreadable:
+        return None
+
+
+def _capability(read: Read, header_type: int, wanted: int) -> Tuple[Optional[int], int]:
+    """Where a capability is, and the flags beside its header."""
     offset, seen = _number(read, 0x14 if header_type & 0x7F == 2 else 0x34, 1) & 0xFC, set()
     while _FIRST <= offset <= _LAST and offset not in seen:
         seen.add(offset)
         header = _number(read, offset, 4)
-        if header & 0xFF == _EXPRESS:
+        if header & 0xFF == wanted:
             return offset, header >> 16
         offset = header >> 8 & 0xFC
     return None, 0
@@ -149,13 +174,13 @@ def _extended(read: Read, wanted: Set[int]) -> Dict[int, int]:
 
 def _access_control(read: Read, offset: Optional[int]) -> Mapping[str, Any]:
     if offset is None:
-        return _NO_ACS
+        return NO_ACS
     registers = _number(read, offset + 4, 4)
     return {"capability": _names(registers & 0xFFFF), "control": _names(registers >> 16)}
 
 
 def _names(bits: int) -> List[str]:
-    return [name for position, name in enumerate(_ACS_BITS) if bits & (1 << position)]
+    return [name for position, name in enumerate(ACS_BITS) if bits & (1 << position)]
 
 
 def _resizable(read: Read, offset: int) -> Tuple[Mapping[str, Any], ...]:

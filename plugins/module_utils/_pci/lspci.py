@@ -9,12 +9,14 @@ Reading is total: any text gives devices and the lines that were not understood.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import fields as dataclass_fields
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from ansible_collections.katagpu.cluster.plugins.module_utils._pci import address as pci_address
 from ansible_collections.katagpu.cluster.plugins.module_utils._pci import lspci_details
 from ansible_collections.katagpu.cluster.plugins.module_utils._pci.device import PciDevice
+from ansible_collections.katagpu.cluster.plugins.module_utils._pci.lspci_capabilities import Capabilities
 from ansible_collections.katagpu.cluster.plugins.module_utils._pci.lspci_names import (
     NOTHING,
     Named,
@@ -80,7 +82,9 @@ class _Reader:
         self.last_head: Tuple[int, str] = (0, "")
 
     def result(self) -> Tuple[List[PciDevice], List[str]]:
-        devices = [_device(found) for found in self.found.values()]
+        slots = Counter(address.rpartition(".")[0] for address in self.found)
+        devices = [_device(found, slots[address.rpartition(".")[0]] > 1) for address, found in self.found.items()]
+        devices = _with_parents(devices, self.found)
         return sorted(devices, key=lambda device: pci_address.sort_key(device.address)), self.unparsed
 
     def take(self, line: str) -> None:
@@ -233,12 +237,18 @@ class _Reader:
     def _take_detail(self, text: str, indent: int) -> bool:
         if self.current is None or self.is_record:
             return False
+        capabilities = self.current.setdefault("capabilities", Capabilities())
         head_indent, head = self.last_head
         if indent > head_indent and lspci_details.has_details(head):
+            capabilities.take(head, text)
             return True
         if not lspci_details.is_head(text):
-            return self.lost_indent and lspci_details.is_flat_detail(text)
+            if not (self.lost_indent and lspci_details.is_flat_detail(text)):
+                return False
+            capabilities.take(head, text)
+            return True
         self.last_head = (indent, text)
+        capabilities.take(text, text)
         if lspci_details.has_details(text):
             self.lost_indent = indent <= self.indent
         subsystem = _SUBSYSTEM.match(text)
@@ -258,11 +268,28 @@ class _Reader:
         return True
 
 
-def _device(found: Mapping[str, Any]) -> PciDevice:
+def _with_parents(devices: List[PciDevice], found: Mapping[str, Mapping[str, Any]]) -> List[PciDevice]:
+    """By the bus behind each bridge, where one bridge alone claims it."""
+    behind: Dict[str, List[str]] = {}
+    for address, fields in found.items():
+        if "secondary" in fields and fields["secondary"] != "00":
+            behind.setdefault(f"{address.partition(':')[0]}:{fields['secondary']}", []).append(address)
+    above = {bus: bridges[0] for bus, bridges in behind.items() if len(bridges) == 1}
+    return [
+        device.having(parent=above[bus]) if bus in above and above[bus] != device.address else device
+        for device in devices
+        for bus in [device.address.rpartition(":")[0]]
+    ]
+
+
+def _device(found: Mapping[str, Any], has_siblings: bool) -> PciDevice:
     names = {entry.name for entry in dataclass_fields(PciDevice)}
     known = {name: value for name, value in found.items() if name in names}
     code, prog_if = found.get("class_code"), found.get("prog_if")
     if code is not None and prog_if is not None:
         known["class_code"] = code[:4] + prog_if
     known["bars"] = tuple(found.get("bars", {}).values())
+    if "capabilities" in found:
+        is_bridge = (known.get("class_code") or "").startswith("0604")
+        known = {**found["capabilities"].fields(known["address"], is_bridge, has_siblings), **known}
     return PciDevice(**known)

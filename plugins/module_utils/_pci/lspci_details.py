@@ -30,6 +30,7 @@ _BAR = re.compile(
 )
 _SIZE = re.compile(r"\[size=(\d+)([KMGT]?)\]")
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+_BUSES = re.compile(r"primary=[0-9a-f]{2}, secondary=([0-9a-f]{2}),")
 _FLAGS_NODE = re.compile(r"NUMA node (\d+)")
 _FLAGS_GROUP = re.compile(r"IOMMU group (\S+?)(?:,|\Z)")
 _ROM_INDEX = 6
@@ -60,6 +61,9 @@ def read_detail(text: str) -> Dict[str, Any]:
         return {"iommu_group": value} if value else {}
     if key == "NUMA node":
         return {"numa_node": int(value)} if re.match(r"[0-9]{1,9}\Z", value) else {}
+    if key == "Bus":
+        buses = _BUSES.match(value)
+        return {} if buses is None else {"secondary": buses.group(1)}
     if key == "Flags":
         node, group = _FLAGS_NODE.search(value), _FLAGS_GROUP.search(value)
         fields: Dict[str, Any] = {}
