@@ -66,12 +66,8 @@ def image_path() -> Path:
     return paths.IMAGES / recipe.digest() / "base.qcow2"
 
 
-def kernel_path() -> Path:
-    """The guest's kernel, kept beside the disk for the KVM probe."""
-    return image_path().parent / "vmlinuz"
-
-
-def _run(argv: Sequence[str | Path], log: Path, what: str, env: Mapping[str, str] | None = None) -> None:
+def run(argv: Sequence[str | Path], log: Path, what: str, env: Mapping[str, str] | None = None) -> None:
+    """A step of the build, or a LabError with the end of what it said."""
     with open(log, "ab") as output:
         code = subprocess.run(
             [str(word) for word in argv], stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=env, check=False
@@ -81,7 +77,7 @@ def _run(argv: Sequence[str | Path], log: Path, what: str, env: Mapping[str, str
         raise LabError(f"{what} failed with status {code}: {' | '.join(tail)} (log: {log})")
 
 
-def _write_files(tree: Path, files: Mapping[str, tuple[int, str]]) -> None:
+def _write_files(tree: Path, files: recipe.Files) -> None:
     for name, (mode, content) in files.items():
         target = tree / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -91,29 +87,37 @@ def _write_files(tree: Path, files: Mapping[str, tuple[int, str]]) -> None:
         target.chmod(mode)
 
 
-def _bootstrap(work: Path, log: Path) -> Path:
+def bootstrap(
+    work: Path,
+    log: Path,
+    packages: Sequence[str] = recipe.PACKAGES,
+    early_files: recipe.Files = recipe.EARLY_FILES,
+    hooks: Sequence[str] = (),
+) -> Path:
+    """The guest's files in a folder. Hooks are shell commands that run last, with the folder as their first argument."""
     tree, early = work / "tree", work / "early"
-    _write_files(early, recipe.EARLY_FILES)
+    _write_files(early, early_files)
     early.chmod(0o755)
     argv: list[str | Path] = ["mmdebstrap", "--variant=apt", "--architectures=amd64", "--format=directory"]
-    argv += [f"--include={','.join(recipe.PACKAGES)}"]
+    argv += [f"--include={','.join(packages)}"]
     for excluded in recipe.EXCLUDED_PATHS:
         argv.append(f"--dpkgopt=path-exclude={excluded}")
     for option in apt_sources.proxy_options():
         argv.append(f"--aptopt={option}")
     argv += ['--aptopt=Acquire::Languages "none"', "--dpkgopt=force-unsafe-io", "--dpkgopt=force-confold"]
     argv.append(f'--essential-hook=cp -a --no-preserve=ownership {early}/. "$1"/')
+    argv += [f"--customize-hook={hook}" for hook in hooks]
     argv += [recipe.SUITE, tree, apt_sources.mirror_line(recipe.SUITE, work)]
     path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
-    _run(argv, log, "mmdebstrap", env={**os.environ, "PATH": path, "TMPDIR": str(work), "LC_ALL": "C.UTF-8"})
+    run(argv, log, "mmdebstrap", env={**os.environ, "PATH": path, "TMPDIR": str(work), "LC_ALL": "C.UTF-8"})
     return tree
 
 
-def _customize(tree: Path, root_uuid: str) -> None:
+def customize(tree: Path, files: recipe.Files, links: Mapping[str, str]) -> None:
+    """What makes it a machine of the lab."""
     (tree / recipe.BUILD_INITRAMFS).unlink()
-    _write_files(tree, recipe.FILES)
-    _write_files(tree, {"etc/fstab": (0o644, f"UUID={root_uuid} / ext4 errors=remount-ro 0 0\n")})
-    for name, target in recipe.LINKS.items():
+    _write_files(tree, files)
+    for name, target in links.items():
         link = tree / name
         link.parent.mkdir(parents=True, exist_ok=True)
         link.unlink(missing_ok=True)
@@ -134,11 +138,15 @@ def _make_disk(tree: Path, disk: Path, root_uuid: str, log: Path) -> None:
         entry = struct.pack("<B3sB3sII", 0x80, b"\xfe\xff\xff", 0x83, b"\xfe\xff\xff", first, sectors)
         output.seek(440)
         output.write(os.urandom(4) + b"\0\0" + entry + bytes(48) + b"\x55\xaa")
-    blocks = (size - recipe.PARTITION_OFFSET) // 4096
+    make_root(tree, disk, recipe.PARTITION_OFFSET, size - recipe.PARTITION_OFFSET, root_uuid, log)
+
+
+def make_root(tree: Path, disk: Path, offset: int, size: int, root_uuid: str, log: Path) -> None:
+    """A file system with the tree, in a part of the disk."""
     features = "^orphan_file,^metadata_csum_seed,^64bit"
     argv: list[str | Path] = [which("mke2fs") or "mke2fs", "-q", "-F", "-t", "ext4", "-b", "4096", "-O", features]
-    argv += ["-m", "1", "-L", "root", "-U", root_uuid, "-E", f"offset={recipe.PARTITION_OFFSET},lazy_itable_init=1"]
-    _run([*argv, "-d", tree, disk, str(blocks)], log, "mke2fs")
+    argv += ["-m", "1", "-L", "root", "-U", root_uuid, "-E", f"offset={offset},lazy_itable_init=1"]
+    run([*argv, "-d", tree, disk, str(size // 4096)], log, "mke2fs")
 
 
 def _finish(work: Path, tree: Path, disk: Path, root_uuid: str, log: Path, progress: Progress) -> None:
@@ -152,7 +160,7 @@ def _finish(work: Path, tree: Path, disk: Path, root_uuid: str, log: Path, progr
     with open(log, "ab") as output:
         guest = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
     deadline = time.monotonic() + FINISH_TIMEOUT_SECONDS
-    began = said = time.monotonic()
+    said = time.monotonic()
     try:
         while guest.poll() is None:
             if time.monotonic() > deadline:
@@ -161,7 +169,7 @@ def _finish(work: Path, tree: Path, disk: Path, root_uuid: str, log: Path, progr
                 )
             if time.monotonic() - said >= 15:
                 said = time.monotonic()
-                progress(f"first boot, installing GRUB ... {said - began:.0f} s")
+                progress("first boot, installing GRUB")
             time.sleep(0.2)
     finally:
         if guest.poll() is None:
@@ -174,9 +182,11 @@ def _finish(work: Path, tree: Path, disk: Path, root_uuid: str, log: Path, progr
         raise LabError(f"the guest did not install its boot loader (serial log: {kept}; QEMU's messages: {log})")
 
 
-def build(progress: Progress) -> Path:
-    """The base disk; built when the cache does not have it. Safe to call from several processes."""
-    final = image_path()
+def cached(final: Path, progress: Progress, make: Callable[[Path, Path, Progress], Path]) -> Path:
+    """The disk of that path, made by `make(work, log, progress)` as a raw one where the cache does not have it.
+
+    Safe to call from several processes. The kernel is kept beside the disk as vmlinuz, for the KVM probe.
+    """
     if final.exists():
         return final
     problem = prerequisites()
@@ -190,21 +200,18 @@ def build(progress: Progress) -> Path:
         log = paths.ensure(paths.LOGS) / "image.log"
         log.write_bytes(b"")
         began = time.monotonic()
+
+        def say(line: str) -> None:
+            progress(f"{line} ... {time.monotonic() - began:.0f} s")
+
         with tempfile.TemporaryDirectory(prefix="build-", dir=paths.IMAGES) as folder:
             work = Path(folder)
             work.chmod(0o755)
             progress(f"building the guest image, Debian {recipe.SUITE} (once; log: {log})")
-            tree = _bootstrap(work, log)
-            progress(f"packages installed ... {time.monotonic() - began:.0f} s")
-            root_uuid = str(uuid.uuid4())
-            _customize(tree, root_uuid)
-            disk = work / "disk.raw"
-            _make_disk(tree, disk, root_uuid, log)
-            progress(f"disk made ... {time.monotonic() - began:.0f} s")
-            _finish(work, tree, disk, root_uuid, log, progress)
+            disk = make(work, log, say)
             ready = work / "ready"
             ready.mkdir()
-            _run(
+            run(
                 ["qemu-img", "convert", "-f", "raw", "-O", "qcow2", disk, ready / "base.qcow2"], log, "qemu-img convert"
             )
             shutil.copy(work / "vmlinuz", ready / "vmlinuz")
@@ -213,3 +220,21 @@ def build(progress: Progress) -> Path:
             os.rename(ready, final.parent)
         progress(f"guest image ready after {time.monotonic() - began:.0f} s, {final.stat().st_blocks * 512 >> 20} MiB")
     return final
+
+
+def build(progress: Progress) -> Path:
+    """The base disk of the machines with BIOS and GRUB."""
+    return cached(image_path(), progress, _make)
+
+
+def _make(work: Path, log: Path, say: Progress) -> Path:
+    tree = bootstrap(work, log)
+    say("packages installed")
+    root_uuid = str(uuid.uuid4())
+    fstab = {"etc/fstab": (0o644, f"UUID={root_uuid} / ext4 errors=remount-ro 0 0\n")}
+    customize(tree, {**recipe.FILES, **fstab}, recipe.LINKS)
+    disk = work / "disk.raw"
+    _make_disk(tree, disk, root_uuid, log)
+    say("disk made")
+    _finish(work, tree, disk, root_uuid, log, say)
+    return disk

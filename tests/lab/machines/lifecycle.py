@@ -17,7 +17,7 @@ from typing import Any
 
 from tests.lab import paths, processes, state
 from tests.lab.errors import LabError
-from tests.lab.machines import image, qemu, seed
+from tests.lab.machines import image, qemu, seed, uefi
 from tests.lab.machines.profiles import PROFILES, Profile
 
 Progress = Callable[[str], None]
@@ -117,7 +117,8 @@ def _overlay(profile: Profile, base: Path, fresh: bool) -> Path:
         # Its base is not the one it was made on: the content would be nonsense.
         overlay.unlink()
     if not overlay.exists():
-        (folder / "ssh_host_ed25519_key").unlink(missing_ok=True)
+        for name in ("ssh_host_ed25519_key", uefi.VARIABLES_NAME):
+            (folder / name).unlink(missing_ok=True)
         argv = ["qemu-img", "create", "-q", "-f", "qcow2", "-b", str(base), "-F", "qcow2", str(overlay)]
         result = subprocess.run(argv, capture_output=True, text=True, check=False)
         if result.returncode != 0:
@@ -150,17 +151,19 @@ def machine_up(name: str, progress: Progress, *, fresh: bool = False) -> dict[st
             record: dict[str, Any] = state.load()["machines"][profile.name]
             return record
         machine_down(profile.name)
-    base = image.build(progress)
+    base = uefi.build(progress) if profile.uefi else image.build(progress)
     problem = image.prerequisites()
     if problem:
         raise LabError(problem)
-    accelerator = qemu.accelerator(image.kernel_path())
+    accelerator = qemu.accelerator(base.with_name("vmlinuz"))
     progress(accelerator.describe())
     _address_is_free(profile)
     overlay = _overlay(profile, base, fresh)
     folder = folder_of(profile)
     serial = paths.ensure(paths.LOGS) / f"{process}-serial.log"
     command = qemu.machine_command(profile, accelerator, overlay, seed.write(profile, folder), serial)
+    if profile.uefi:
+        command += uefi.firmware_arguments(folder)
     status = folder / "status.json"
     status.unlink(missing_ok=True)
     argv: list[str | Path] = [

@@ -36,6 +36,8 @@ class Profile:
     cpus: int = 2
     iommu: str = "intel-iommu,intremap=on,caching-mode=on"
     graphics: tuple[str, ...] = ()
+    # OVMF with systemd-boot in place of SeaBIOS with GRUB.
+    uefi: bool = False
     description: str = ""
 
 
@@ -89,6 +91,14 @@ PROFILES: dict[str, Profile] = {
             slots=(Slot(8, (RTX_A6000, RTX_A6000_AUDIO)),),
             graphics=("VGA,id=display,vgamem_mb=8,romfile=vgabios-stdvga.bin",),
             description="RTX A6000 with its audio function in one IOMMU group; an emulated VGA is the boot display",
+        ),
+        Profile(
+            name="uefi",
+            node="kata-uefi",
+            address="127.0.0.18",
+            slots=(Slot(8, (A10,)),),
+            uefi=True,
+            description="NVIDIA A10 in a machine that starts by UEFI, with systemd-boot and entries of kernel-install",
         ),
     )
 }

@@ -7,6 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
+
+# path -> (mode, content)
+Files = Mapping[str, tuple[int, str]]
 
 SUITE = "trixie"
 DISK_MIB = 4096
@@ -254,7 +258,6 @@ esac
 exit 0
 """
 
-# path -> (mode, content)
 FILES: dict[str, tuple[int, str]] = {
     "etc/hostname": (0o644, "katalab\n"),
     "etc/hosts": (0o644, "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n"),

@@ -16,7 +16,7 @@ import pytest
 
 from tests.lab import paths, processes
 from tests.lab.errors import LabError
-from tests.lab.machines import image, lifecycle, qemu, recipe, seed
+from tests.lab.machines import image, lifecycle, qemu, recipe, seed, uefi
 from tests.lab.machines.profiles import PROFILES, Profile
 from tests.lab.machines.supervisor import device_arguments
 
@@ -121,7 +121,7 @@ def test_missing_packages_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_every_needed_package_is_listed_for_the_makefile() -> None:
     listed = (paths.LAB / "packages.txt").read_text(encoding="utf-8").split()
-    assert set(image.COMMANDS.values()) <= set(listed)
+    assert {*image.COMMANDS.values(), *uefi.COMMANDS.values(), "ovmf"} <= set(listed)
 
 
 def test_the_digest_names_the_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,7 +161,7 @@ def test_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_unknown_machine() -> None:
-    with pytest.raises(LabError, match="there is no machine 'b20'; there are: a10, workstation"):
+    with pytest.raises(LabError, match="there is no machine 'b20'; there are: a10, uefi, workstation"):
         lifecycle.profile_of("b20")
 
 
