@@ -250,7 +250,7 @@ def _initramfs(view: HostView, answer: Answer, planned: VfioPlan) -> None:
 
 def _give_up(view: HostView, answer: Answer, theirs: tuple[str, ...]) -> None:
     """Lines of an earlier owner: with them, we and the operator would bind the same functions. They stay bound until it does."""
-    ours = [address for address in rules.parse((view.part("vfio").get("persistent_files") or {}).get(rules.RULES))]
+    ours = rules.parse((view.part("vfio").get("persistent_files") or {}).get(rules.RULES))
     stale = [address for address in theirs if address in ours]
     if not stale or not _plan(view, VfioDesired(addresses=tuple(stale), state=RESTORED)).changed:
         return
