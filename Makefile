@@ -96,6 +96,18 @@ bench-pci: setup ## Only the speed of reading PCI functions, which needs no cont
 check-upstream: setup ## Compare with the real charts and controllers that you have (GIVEN=file.yml; the lab must be down)
 	@KATAGPU_LAB_STATE=$(BUILD)/upstream $(if $(GIVEN),KATAGPU_UPSTREAM=$(GIVEN)) $(BIN)/python -m tests.upstream
 
+.PHONY: coverage
+coverage: setup ## Branch coverage of the code that decides, each module at least 95 %
+	@$(BIN)/python -m tests.quality.branches
+
+.PHONY: mutate
+mutate: setup ## Mutants of the code that decides (MUTANTS=400 SEED=1, or ONLY="_vfio/plan _boot/tokens", TESTS=tests/unit/...)
+	@$(BIN)/python -m tests.quality.mutants --sample $(if $(MUTANTS),$(MUTANTS),0) $(if $(SEED),--seed $(SEED)) $(if $(TESTS),--tests $(TESTS)) -- $(ONLY)
+
+.PHONY: fuzz
+fuzz: setup ## Parsers against bytes that nobody would write (SECONDS=600 for all together, ONLY="routes mounts")
+	@$(BIN)/python -m tests.fuzz --seconds $(if $(filter command line environment,$(origin SECONDS)),$(SECONDS),600) -- $(ONLY)
+
 .PHONY: docs
 docs: setup ## Write the release matrix of the documentation from the release data
 	@$(BIN)/python -m tests.docs.releases

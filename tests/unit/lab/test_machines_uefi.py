@@ -69,10 +69,10 @@ def test_each_machine_has_its_own_variables(tmp_path: Path, monkeypatch: pytest.
     assert template.read_text() == "empty"
 
 
-@pytest.mark.skipif(uefi.prerequisites() is not None, reason="tools that make an EFI system partition are not installed")
-def test_the_disk_has_an_efi_system_partition_with_long_names(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.skipif(
+    uefi.prerequisites() is not None, reason="tools that make an EFI system partition are not installed"
+)
+def test_the_disk_has_an_efi_system_partition_with_long_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     disk, log, content = tmp_path / "disk.raw", tmp_path / "log", tmp_path / "esp"
     name = f"{MACHINE}-6.12.117+deb13-amd64.conf"
     (content / "loader" / "entries").mkdir(parents=True)
