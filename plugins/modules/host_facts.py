@@ -127,6 +127,11 @@ facts:
         nvidia_version:
           description: Version of the loaded NVIDIA driver.
           type: str
+        mig:
+          description: GPUs that are divided into instances (MIG), as the loaded NVIDIA driver numbers them.
+          type: list
+          elements: str
+          sample: [gpu0]
         journal:
           description:
             - What a run of M(katagpu.cluster.vfio_binding) noted and did not finish, and whether it was in this boot. Null where there is none.

@@ -52,6 +52,7 @@ def read_facts(
         "vfio_nodes": root.list("/dev/vfio"),
         "drivers": read_drivers(root),
         "nvidia_version": _nvidia_version(root),
+        "mig": _mig(root),
         "journal": read_journal(root),
         "early": read_early(root),
         "persistent_files": {
@@ -129,6 +130,16 @@ def _mdev(root: HostRoot) -> Dict[str, List[str]]:
             if root.exists(f"{PCI_DEVICES}/{part}") and part:
                 found.setdefault(part, []).append(name)
     return found
+
+
+def _mig(root: HostRoot) -> List[str]:
+    """GPUs, as the NVIDIA driver numbers them, that are divided into instances."""
+    folder = "/proc/driver/nvidia/capabilities"
+    return [
+        name
+        for name in root.list(folder)
+        if name.startswith("gpu") and any(part.startswith("gi") for part in root.list(f"{folder}/{name}/mig"))
+    ]
 
 
 def _nvidia_version(root: HostRoot) -> Optional[str]:

@@ -36,6 +36,7 @@ from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.model import
     VfioDesired,
     VfioPlan,
 )
+from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.paths import PCI_DEVICES
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.plan import addresses_of_interest, plan
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.processes import Stat, stat_number
 
@@ -258,17 +259,24 @@ def _confirm(host: Host, desired: VfioDesired) -> None:
 
 
 def _missing_nodes(host: Host, wanted: VfioPlan) -> List[str]:
-    """The node of a group appears through udev, a moment after the binding."""
+    """The node of a group, or of a device where the kernel has no more than these, appears a moment after the binding."""
     if not host.runs_here:
         return []
-    groups = {step.group for step in wanted.live_steps if step.driver is not None and drivers.is_vfio(step.driver)}
+    bound = [
+        step for step in wanted.live_steps if step.driver is not None and drivers.is_vfio(step.driver) and step.group
+    ]
     deadline = host.clock() + _NODE_SECONDS
     while True:
-        missing = sorted(group for group in groups if group and not host.root.exists(f"/dev/vfio/{group}"))
+        missing = sorted({str(step.group) for step in bound if not _has_node(host.root, step)})
         if not missing or host.clock() >= deadline:
             break
         host.sleep(_POLL)
     return [f"/dev/vfio/{group} did not appear; is module vfio_iommu_type1 loaded?" for group in missing]
+
+
+def _has_node(root: HostRoot, step: LiveStep) -> bool:
+    names = root.list(f"{PCI_DEVICES}/{step.address}/vfio-dev")
+    return root.exists(f"/dev/vfio/{step.group}") or any(root.exists(f"/dev/vfio/devices/{name}") for name in names)
 
 
 def _commands(wanted: VfioPlan) -> List[List[str]]:

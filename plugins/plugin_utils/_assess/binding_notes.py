@@ -21,6 +21,7 @@ def assess(view: HostView, answer: Answer) -> None:
     _variant(view, answer)
     _sleep(view, answer)
     _stale_override(view, answer)
+    _divided(view, answer)
 
 
 def _passed_as_a_group(view: HostView, answer: Answer) -> None:
@@ -118,5 +119,21 @@ def _stale_override(view: HostView, answer: Answer) -> None:
                 fix=f"find what set it (driverctl, a script), then: echo > {PCI_DEVICES}/{device.address}/driver_override",
                 evidence=(f"{PCI_DEVICES}/{device.address}/driver_override",),
                 device=device.address,
+            )
+        )
+
+
+def _divided(view: HostView, answer: Answer) -> None:
+    """Only the driver that is about to go can end it."""
+    names = view.part("vfio").get("mig") or []
+    if names:
+        answer.findings.append(
+            view.finding(
+                "C10",
+                WARN,
+                f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} divided into instances (MIG).",
+                consequence="On Ampere that outlives the reboot, and the virtual machine gets a divided GPU.",
+                fix="with the NVIDIA driver still loaded: nvidia-smi mig -dci, nvidia-smi mig -dgi, nvidia-smi -mig 0.",
+                evidence=("/proc/driver/nvidia/capabilities",),
             )
         )

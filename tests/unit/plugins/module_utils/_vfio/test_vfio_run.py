@@ -13,6 +13,7 @@ from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.apply import
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.model import VfioDesired
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.processes import Number
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.run import Refused, desired_from, run
+from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.writer import Outcome
 from tests.unit.plugins.module_utils._vfio import vfio_support as support
 from tests.unit.plugins.module_utils._vfio.vfio_support import AUDIO, GPU, Clock, SimulatedKernel
 
@@ -185,6 +186,26 @@ def test_operator_takes_the_gpu_after_us(root: HostRoot) -> None:
     kernel.write("/sys/bus/pci/drivers_probe", GPU)
     again = run(support.host(root, kernel), wanted, check_mode=False)
     assert not again["changed"] and again["asserted"][0]["viable"]
+
+
+@pytest.mark.parametrize(("node", "missing"), [("devices/vfio0", False), ("devices/vfio1", True), ("13", True)])
+def test_a_kernel_with_nodes_of_devices_only(root: HostRoot, node: str, missing: bool) -> None:
+    """Without CONFIG_VFIO_GROUP there is no node of the group."""
+    kernel, clock = SimulatedKernel(root), Clock()
+    for address in (GPU, AUDIO):
+        (Path(root.path(f"/sys/bus/pci/devices/{address}")).resolve() / "vfio-dev/vfio0").mkdir(parents=True)
+    (Path(root.path("/dev/vfio")) / node).parent.mkdir(exist_ok=True)
+    (Path(root.path("/dev/vfio")) / node).touch()
+    original = kernel.write
+
+    def without_groups(path: str, text: str) -> Outcome:
+        outcome = original(path, text)
+        Path(root.path("/dev/vfio/12")).unlink(missing_ok=True)
+        return outcome
+
+    kernel.write = without_groups  # type: ignore[method-assign]
+    result = run(support.host(root, kernel, clock), LIVE, check_mode=False)
+    assert bool(result["warnings"]) is missing and (clock.now > 10) is missing
 
 
 def test_a_variant_driver_is_spelled_as_the_kernel_spells_it(tmp_path: Path) -> None:

@@ -143,3 +143,12 @@ def test_what_driverctl_binds_is_refused(tmp_path: Path) -> None:
     assert ids(answer) == ["C12"] and answer["plan"]["host_vfio"] == {}
     host["files"][f"/etc/driverctl.d/pci-{AUDIO}"] = "vfio-pci\n"
     assert ids(judge(host, tmp_path / "b", cluster_node=LABELLED)) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "told"), [("gpu0/mig/gi1/access", True), ("gpu0/mig/config", False), ("mig/config", False)]
+)
+def test_a_gpu_that_is_divided_into_instances(tmp_path: Path, path: str, told: bool) -> None:
+    """The nodes for managing it are there in any case."""
+    host = ready(gpu(group="12", driver="vfio-pci"), files={f"/proc/driver/nvidia/capabilities/{path}": ""})
+    assert [item["severity"] for item in found(judge(host, tmp_path), "C10")] == (["warn"] if told else [])
