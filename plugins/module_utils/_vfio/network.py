@@ -108,9 +108,10 @@ def _moved(root: HostRoot) -> Iterator[Tuple[str, str]]:
     """The folder stays when the interface goes to a container, and shows only what is in this namespace."""
     for address in root.list(PCI_DEVICES):
         folder = f"{PCI_DEVICES}/{address}/net"
-        driver = root.link_name(f"{PCI_DEVICES}/{address}/driver")
-        if driver is not None and root.is_dir(folder) and not root.list(folder):
-            yield address, driver
+        if root.is_dir(folder) and not root.list(folder):
+            driver = root.link_name(f"{PCI_DEVICES}/{address}/driver")
+            if driver is not None:
+                yield address, driver
 
 
 def read_configuration(root: HostRoot) -> Configuration:
