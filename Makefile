@@ -84,6 +84,10 @@ refusals: setup packages ## Bring about every refusal on a control plane of its 
 owner: setup packages ## katagpu_vfio_owner: host on a machine of its own (the lab must be down)
 	@$(STAGE) owner
 
+.PHONY: power-cuts
+power-cuts: setup packages ## Cut the power of a machine while it is prepared (CUTS=8 for each way, the lab must be down)
+	@$(BIN)/python -m tests.integration.power_cuts --cuts $(or $(CUTS),8)
+
 .PHONY: bench
 bench: setup packages ## Compare speed and requests with the usual ways, on a control plane of its own (the lab must be down)
 	@PYTHONPATH=$(BUILD)/collections KATAGPU_LAB_STATE=$(BUILD)/bench $(BIN)/python -m tests.bench
