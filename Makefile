@@ -69,8 +69,16 @@ sanity: setup ## ansible-test sanity
 	@$(STAGE) sanity
 
 .PHONY: test
-test: setup packages ## Everything: check, sanity, build, and the end-to-end run on the lab
+test: setup packages ## Check, sanity, build, the end-to-end runs on the lab, and one kind of machine, chosen by the commit
 	@$(STAGE) test
+
+.PHONY: test-all
+test-all: setup packages ## The same with every kind of machine instead of one
+	@$(STAGE) test-all
+
+.PHONY: profiles
+profiles: setup packages ## Run on every kind of machine, or on PROFILE, each a guest of its own (the lab must be down)
+	@$(STAGE) $(if $(PROFILE),profile-$(PROFILE),profiles)
 
 .PHONY: molecule
 molecule: lab-up ## The molecule scenarios against the running lab

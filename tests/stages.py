@@ -51,6 +51,32 @@ REDFISH = [_pytest("redfish", "-n", "auto", "tests/integration/test_bios_setting
 BUILD = [_pytest("build", "tests/integration/test_build.py")]
 # On a control plane of their own, without nodes that act.
 REFUSALS = [_pytest("refusals", "tests/integration/test_refusals.py")]
+PROFILE_TESTS = REPOSITORY / "tests" / "integration" / "profiles"
+# Each boots a machine of its own, with a control plane of its own.
+PROFILES = {
+    path.stem.removeprefix("test_"): _pytest(
+        f"profile-{path.stem.removeprefix('test_')}", str(path.relative_to(REPOSITORY))
+    )
+    for path in sorted(PROFILE_TESTS.glob("test_*.py"))
+}
+
+
+def commit() -> str:
+    """Empty where this is no repository, as in an exported tree."""
+    try:
+        asked = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=REPOSITORY, capture_output=True, text=True, check=False
+        )
+    except FileNotFoundError:
+        return ""
+    return asked.stdout.strip() if asked.returncode == 0 else ""
+
+
+def chosen(of_commit: str) -> str:
+    """The profile of a commit. Commits are evenly spread, so in time all are run."""
+    return sorted(PROFILES)[int(of_commit or "0", 16) % len(PROFILES)]
+
+
 # The lab is booted once: the molecule scenarios look at what the end-to-end run has made.
 END_TO_END = [
     replace(
@@ -69,6 +95,8 @@ CHANGES = [
 OWNER = [_pytest("owner", "-v", "tests/integration/test_owner.py")]
 LAB_DOWN = [Stage("lab-down", [sys.executable, "-m", "tests.lab", "down"], always=True)]
 
+BEFORE = LINT + QUICK + SANITY + REDFISH + BUILD + REFUSALS
+AFTER = END_TO_END + MOLECULE + CHANGES + LAB_DOWN
 SETS = {
     "lint": LINT,
     "check": LINT + QUICK,
@@ -76,7 +104,10 @@ SETS = {
     "molecule": MOLECULE,
     "refusals": REFUSALS,
     "owner": OWNER,
-    "test": LINT + QUICK + SANITY + REDFISH + BUILD + REFUSALS + END_TO_END + MOLECULE + CHANGES + LAB_DOWN,
+    "profiles": [*PROFILES.values()],
+    **{stage.name: [stage] for stage in PROFILES.values()},
+    "test": [*BEFORE, PROFILES[chosen(commit())], *AFTER],
+    "test-all": [*BEFORE, *PROFILES.values(), *AFTER],
 }
 
 
@@ -126,7 +157,7 @@ def main() -> int:
         stopped = stopped or not (good or arguments.keep_going)
     print(f"\n=== stages of `{arguments.set}`")
     for name, good, seconds in results:
-        print(f"  {'ok    ' if good else 'FAILED'} {name:<14} {seconds:7.1f} s")
+        print(f"  {'ok    ' if good else 'FAILED'} {name:<20} {seconds:7.1f} s")
     print(f"  total {sum(seconds for _, _, seconds in results):.0f} s")
     passed, failed, skipped = counts(stages)
     failed_stages = [name for name, good, _ in results if not good]

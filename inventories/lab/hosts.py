@@ -32,7 +32,7 @@ def is_running(machine: dict[str, Any]) -> bool:
 
 
 def inventory(state: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Machines that are up as kata_nodes; the node that exists in the API only as container_nodes."""
+    """Machines that are up as kata_nodes; the node that exists in the API only, where its agent runs, as container_nodes."""
     machines = [one for one in state.get("machines", {}).values() if is_running(one)]
     hostvars: dict[str, dict[str, Any]] = {}
     common = " ".join(
@@ -61,8 +61,10 @@ def inventory(state: dict[str, Any], folder: Path) -> dict[str, Any]:
             "ansible_ssh_pipelining": True,
             "ansible_python_interpreter": "/usr/bin/python3",
         }
-    # It has no operating system to log in to: it is a Node object with an agent behind it.
-    hostvars["container-1"] = {"katagpu_api_only": True}
+    # It has no operating system to log in to: it is a Node object with an agent behind it. A lab without stand-ins has none.
+    containers = ["container-1"] if is_running(state.get("processes", {}).get("node-container-1", {})) else []
+    for name in containers:
+        hostvars[name] = {"katagpu_api_only": True}
     return {
         "_meta": {"hostvars": hostvars},
         # The plays on localhost know no inventory_dir, so the folders come as variables.
@@ -71,7 +73,7 @@ def inventory(state: dict[str, Any], folder: Path) -> dict[str, Any]:
             "vars": {"lab_state": str(folder), "lab_upstream": str(REPOSITORY / "tests" / "lab" / "upstream")},
         },
         "kata_nodes": {"hosts": sorted(machine["node"] for machine in machines)},
-        "container_nodes": {"hosts": ["container-1"]},
+        "container_nodes": {"hosts": containers},
     }
 
 

@@ -316,7 +316,7 @@ group_merges:
       description: The port or bridge, or the first function of a device whose functions do not isolate each other.
       type: str
     type:
-      description: As RV(devices[].express_type), empty for functions of one device.
+      description: As RV(devices[].express_type), empty for functions of one device that are no ports.
       type: str
     cause:
       description:

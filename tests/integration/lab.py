@@ -116,6 +116,20 @@ def _ended(process: subprocess.Popen[bytes], deadline: float, kill_when: Callabl
             os.killpg(process.pid, signal.SIGKILL)
 
 
+def module(host: str, name: str, options: Mapping[str, Any], *arguments: str) -> dict[str, Any]:
+    """What one module returns on one host, whether it fails or not."""
+    given = ["-a", json.dumps(dict(options))] if options else []
+    command = ["ansible", host, "-i", str(INVENTORY), "-m", name, *given, *arguments]
+    environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_CALLBACK_RESULT_FORMAT": "json"}
+    done = subprocess.run(
+        command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=600, check=False
+    )
+    head, arrow, body = done.stdout.partition(" => ")
+    assert arrow and head.rpartition("\n")[2].startswith(f"{host} | "), done.stdout + done.stderr
+    result: dict[str, Any] = json.JSONDecoder().raw_decode(body)[0]
+    return {**result, "failed": head.endswith("FAILED!")}
+
+
 def lab(*arguments: str, timeout: float = 2700) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "tests.lab", *arguments],
@@ -147,11 +161,19 @@ def kubectl_json(*arguments: str) -> Any:
     return json.loads(kubectl(*arguments, "-o", "json"))
 
 
-def tree(machine: str) -> list[str]:
-    """Every file of the guest with type, mode, owner, size, change times and link target."""
+def listing() -> str:
+    """The command that shows every file with type, mode, owner, size, change times and link target."""
     prune = " -o ".join(f"-path {path}" for path in VOLATILE)
-    listing = guest(machine, f"find / -xdev \\( {prune} \\) -prune -o -printf '%p %y %m %U:%G %s %T@ %C@ %l\\n'")
-    return sorted(line for line in listing.splitlines() if not re.match(r"^/(root|var/lib|) d ", line))
+    return f"find / -xdev \\( {prune} \\) -prune -o -printf '%p %y %m %U:%G %s %T@ %C@ %l\\n'"
+
+
+def files(shown: str) -> list[str]:
+    return sorted(line for line in shown.splitlines() if not re.match(r"^/(root|var/lib|) d ", line))
+
+
+def tree(machine: str) -> list[str]:
+    """Every file of the guest."""
+    return files(guest(machine, listing()))
 
 
 def cluster_dump() -> dict[str, Any]:

@@ -85,8 +85,8 @@ def _cluster_up(progress: Progress, *, bare: bool = False) -> None:
             step(progress)
 
 
-def up(machines: Sequence[str], *, fresh: bool) -> None:
-    """Everything, machines beside the control plane; agents are started once both are there."""
+def up(machines: Sequence[str], *, fresh: bool, bare: bool = False) -> None:
+    """Everything, machines beside the control plane; agents are started once both are there. Bare: without stand-ins."""
     problem = image.prerequisites()
     if problem:
         raise LabError(problem)
@@ -97,7 +97,7 @@ def up(machines: Sequence[str], *, fresh: bool) -> None:
 
     def cluster() -> None:
         try:
-            _cluster_up(say)
+            _cluster_up(say, bare=bare)
         except BaseException:
             cluster_failed.set()
             raise
@@ -202,6 +202,7 @@ def _parser() -> argparse.ArgumentParser:
     bring_up = commands.add_parser("up", help="control plane, stand-ins, nodes and machines")
     bring_up.add_argument("--machines", nargs="*", default=["a10"], metavar="NAME", help=f"of: {', '.join(names)}")
     bring_up.add_argument("--fresh", action="store_true", help="machines start from an untouched disk")
+    bring_up.add_argument("--bare", action="store_true", help="without stand-ins and the API-only node")
     commands.add_parser("down", help="end everything; caches stay")
     show = commands.add_parser("status", help="what runs")
     show.add_argument("--json", action="store_true")
@@ -247,7 +248,7 @@ def _dispatch(options: argparse.Namespace) -> int:
         _ssh(options.name, options.remote)
     with _alone():
         if options.command == "up":
-            up(options.machines, fresh=options.fresh)
+            up(options.machines, fresh=options.fresh, bare=options.bare)
         elif options.command == "down":
             down()
         elif options.command == "cluster-up":

@@ -38,7 +38,10 @@ _NAMES = {
 
 
 class Merge(NamedTuple):
-    """C(address) is the port, or function 0 of the slot; C(members) are the functions of the group that it brings together."""
+    """C(address) is the port, or function 0 of the slot; C(members) are the functions of the group that it brings together.
+
+    The kind is empty for a slot whose functions are no ports.
+    """
 
     address: str
     kind: str
@@ -99,8 +102,14 @@ def lack(device: PciDevice) -> Optional[Tuple[str, Tuple[str, ...]]]:
 
 def reason(merge: Merge) -> str:
     """One sentence."""
+    slot = merge.address.rpartition(".")[0]
+    if merge.cause == ONE_SLOT and merge.kind:
+        return (
+            f"The functions of {slot} are ports of one device that no Access Control Services separate, so all that is below them"
+            " is one group."
+        )
     if merge.cause == ONE_SLOT:
-        return f"The functions of {merge.address.rpartition('.')[0]} are of one device that does not isolate them from one another."
+        return f"The functions of {slot} are of one device that does not isolate them from one another."
     name = f"The {_NAMES.get(merge.kind, 'port')} {merge.address}"
     if merge.cause == SWITCHED_OFF:
         return f"{name} merges the group: of its Access Control Services {_off(merge.missing)}."
@@ -115,6 +124,11 @@ def reason(merge: Merge) -> str:
 
 def remedy(merge: Merge) -> str:
     """What to do, to follow C(Fix:)."""
+    if merge.cause == ONE_SLOT and merge.kind:
+        return (
+            "enable ACS (on AMD boards also AER, in the NBIO options) in the firmware, or move the card to a slot that is not below"
+            f" {merge.address.rpartition('.')[0]}."
+        )
     if merge.cause == ONE_SLOT:
         return "hand these functions over together; nothing separates them."
     if merge.cause == SWITCHED_OFF:
@@ -156,13 +170,14 @@ def _explain(members: Sequence[PciDevice], by_address: Mapping[str, PciDevice]) 
 
 def _slots(members: Sequence[PciDevice], below: Mapping[str, List[str]]) -> List[Merge]:
     slots: Dict[str, List[str]] = {}
+    kinds = {device.address: device.express_type or "" for device in members}
     for device in members:
         if lack(device) is not None:
             slots.setdefault(device.slot, []).append(device.address)
     return [
         Merge(
             functions[0],
-            "",
+            kinds[functions[0]] if all(kinds[function] in _NAMES for function in functions) else "",
             ONE_SLOT,
             (),
             _ordered([*functions, *(address for function in functions for address in below.get(function, ()))]),

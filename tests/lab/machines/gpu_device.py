@@ -30,6 +30,8 @@ _MAX_FDS = 8
 _COMMAND, _STATUS, _CACHE_LINE, _HEADER_TYPE = 0x04, 0x06, 0x0C, 0x0E
 _BAR0, _SUBSYSTEM, _CAPABILITIES, _INTERRUPT_LINE, _INTERRUPT_PIN = 0x10, 0x2C, 0x34, 0x3C, 0x3D
 _PM_AT, _EXPRESS_AT = 0x40, 0x50
+# The same bits in the link's capabilities and in its status: width in the upper part, speed in the lower.
+_LINK = 16 << 4 | 4
 
 
 class Command(enum.IntEnum):
@@ -67,6 +69,8 @@ class Function:
     multifunction: bool = False
     interrupt_pin: int = 1
     express: bool = True
+    # On the root bus it has no link; in the slot of a port it has one.
+    integrated: bool = True
 
 
 @dataclass
@@ -114,8 +118,10 @@ class ConfigSpace:
         # Power management version 3, D0 and D3hot only, no soft reset on leaving D3hot.
         struct.pack_into("<BBHHH", self.content, _PM_AT, 0x01, _EXPRESS_AT, 0x0003, 0x0008, 0)
         struct.pack_into("<H", self.writable, _PM_AT + 4, 0x0003)
-        # PCI Express version 2, a root complex integrated endpoint (type 9): it sits on the root bus and has no link.
-        struct.pack_into("<BBHIHH", self.content, _EXPRESS_AT, 0x10, 0x00, 0x0092, 0x00008000, 0x2810, 0)
+        # PCI Express version 2: a root complex integrated endpoint (type 9), or an endpoint (type 0) with 16 lanes of 16 GT/s.
+        kind, link = (0x0092, 0) if self.function.integrated else (0x0002, _LINK)
+        struct.pack_into("<BBHIHH", self.content, _EXPRESS_AT, 0x10, 0x00, kind, 0x00008000, 0x2810, 0)
+        struct.pack_into("<IHH", self.content, _EXPRESS_AT + 0x0C, link, 0, link)
         struct.pack_into("<H", self.writable, _EXPRESS_AT + 8, 0x7FFF)
 
     def read(self, address: int, length: int) -> int:

@@ -28,6 +28,7 @@ COMMANDS: dict[str, str] = {
     "qemu-img": "qemu-utils",
     "mmdebstrap": "mmdebstrap",
     "mke2fs": "e2fsprogs",
+    "debugfs": "e2fsprogs",
     "ssh": "openssh-client",
     "ssh-keygen": "openssh-client",
 }
@@ -61,9 +62,9 @@ def prerequisites() -> str | None:
     return None
 
 
-def image_path() -> Path:
-    """Where the finished base disk is, or will be."""
-    return paths.IMAGES / recipe.digest() / "base.qcow2"
+def image_path(packages: Sequence[str] = ()) -> Path:
+    """Where the finished base disk is, or will be, with packages beyond those of the recipe."""
+    return paths.IMAGES / recipe.digest(" ".join(packages)) / "base.qcow2"
 
 
 def run(argv: Sequence[str | Path], log: Path, what: str, env: Mapping[str, str] | None = None) -> None:
@@ -222,13 +223,17 @@ def cached(final: Path, progress: Progress, make: Callable[[Path, Path, Progress
     return final
 
 
-def build(progress: Progress) -> Path:
+def build(progress: Progress, packages: Sequence[str] = ()) -> Path:
     """The base disk of the machines with BIOS and GRUB."""
-    return cached(image_path(), progress, _make)
+
+    def make(work: Path, log: Path, say: Progress) -> Path:
+        return _make(work, log, say, [*recipe.PACKAGES, *packages])
+
+    return cached(image_path(packages), progress, make)
 
 
-def _make(work: Path, log: Path, say: Progress) -> Path:
-    tree = bootstrap(work, log)
+def _make(work: Path, log: Path, say: Progress, packages: Sequence[str]) -> Path:
+    tree = bootstrap(work, log, packages)
     say("packages installed")
     root_uuid = str(uuid.uuid4())
     fstab = {"etc/fstab": (0o644, f"UUID={root_uuid} / ext4 errors=remount-ro 0 0\n")}

@@ -17,7 +17,7 @@ from typing import Any
 
 from tests.lab import paths, processes, state
 from tests.lab.errors import LabError
-from tests.lab.machines import image, qemu, seed, uefi
+from tests.lab.machines import arguments, image, qemu, seed, uefi
 from tests.lab.machines.profiles import PROFILES, Profile
 
 Progress = Callable[[str], None]
@@ -106,6 +106,12 @@ def wait_for_ssh(profile: Profile, progress: Progress, timeout_seconds: float = 
         time.sleep(0.5)
 
 
+def _base(profile: Profile, progress: Progress) -> Path:
+    if profile.uefi:
+        return uefi.build(progress)
+    return arguments.with_arguments(image.build(progress, profile.packages), profile.kernel_arguments, progress)
+
+
 def _overlay(profile: Profile, base: Path, fresh: bool) -> Path:
     folder = folder_of(profile)
     overlay = folder / "disk.qcow2"
@@ -151,7 +157,7 @@ def machine_up(name: str, progress: Progress, *, fresh: bool = False) -> dict[st
             record: dict[str, Any] = state.load()["machines"][profile.name]
             return record
         machine_down(profile.name)
-    base = uefi.build(progress) if profile.uefi else image.build(progress)
+    base = _base(profile, progress)
     problem = image.prerequisites()
     if problem:
         raise LabError(problem)

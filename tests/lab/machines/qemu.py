@@ -39,11 +39,13 @@ class Accelerator:
         return f"{self.name.upper()}: {self.reason}"
 
 
-def _base(accelerator: Accelerator, memory_mib: int, cpus: int) -> list[str]:
+def _base(accelerator: Accelerator, memory_mib: int, cpus: int, *, bare_metal: bool = False) -> list[str]:
     if accelerator.name == "kvm":
         accel, cpu = "kvm", "host"
     else:
         accel, cpu = "tcg,thread=multi,tb-size=256", "max,la57=off"
+    if bare_metal:
+        cpu += ",hypervisor=off"
     return [
         QEMU, "-nodefaults", "-no-user-config", "-display", "none",
         # The proxy device shares guest memory with the remote end; SMM would keep SeaBIOS from starting GRUB under TCG.
@@ -54,11 +56,11 @@ def _base(accelerator: Accelerator, memory_mib: int, cpus: int) -> list[str]:
     ]  # fmt: skip
 
 
-def _disk(disk: Path, form: str, *, boots: bool = True) -> list[str]:
+def _disk(disk: Path, form: str, place: str = "addr=3", *, boots: bool = True) -> list[str]:
     # Overlays are thrown away, so the host's page cache need not be flushed when the guest asks.
     return [
         "-drive", f"if=none,id=root,file={_escaped(disk)},format={form},cache=unsafe",
-        "-device", "virtio-blk-pci,drive=root,addr=3" + (",bootindex=0" if boots else ""),
+        "-device", f"virtio-blk-pci,drive=root,{place}" + (",bootindex=0" if boots else ""),
     ]  # fmt: skip
 
 
@@ -71,14 +73,13 @@ def machine_command(profile: Profile, accelerator: Accelerator, overlay: Path, s
     forwards = "".join(
         f",hostfwd=tcp:{profile.address}:{host}-:{guest}" for host, guest in ((SSH_PORT, 22), (AGENT_PORT, AGENT_PORT))
     )
-    command = _base(accelerator, profile.memory_mib, profile.cpus)
+    command = _base(accelerator, profile.memory_mib, profile.cpus, bare_metal=profile.bare_metal)
     command += ["-name", profile.node]
-    if profile.iommu:
-        command += ["-device", profile.iommu]
-    for device in profile.graphics:
+    for device in (*((profile.iommu,) if profile.iommu else ()), *profile.graphics, *profile.ports):
         command += ["-device", device]
-    command += _disk(overlay, "qcow2")
-    command += ["-netdev", f"user,id=net{forwards}", "-device", "virtio-net-pci,netdev=net,romfile=,addr=2"]
+    command += _disk(overlay, "qcow2", profile.disk_place)
+    network = f"virtio-net-pci,netdev=net,romfile=,{profile.network_place}"
+    command += ["-netdev", f"user,id=net{forwards}", "-device", network]
     command += ["-device", f"isa-debug-exit,iobase={POWER_PORT:#x},iosize=1"]
     command += ["-fw_cfg", f"name={SEED_NAME},file={_escaped(seed)}"]
     command += ["-serial", f"file:{_escaped(serial)}", "-rtc", "base=utc"]

@@ -204,6 +204,9 @@ ExecStart=/usr/local/lib/katalab/finish
 WantedBy=multi-user.target
 """
 
+# The lab's machines are to start as hosts that are not ready.
+KERNEL_ARGUMENTS = "quiet intel_iommu=off"
+
 GRUB_DEFAULT = """# If you change this file, run 'update-grub' afterwards to update
 # /boot/grub/grub.cfg.
 # For full documentation of the options in this file, see:
@@ -212,11 +215,11 @@ GRUB_DEFAULT = """# If you change this file, run 'update-grub' afterwards to upd
 GRUB_DEFAULT=0
 GRUB_TIMEOUT=0
 GRUB_DISTRIBUTOR=`( . /etc/os-release; echo ${NAME:-Debian} ) 2>/dev/null || echo Debian`
-GRUB_CMDLINE_LINUX_DEFAULT="quiet intel_iommu=off"
+GRUB_CMDLINE_LINUX_DEFAULT="@ARGUMENTS@"
 GRUB_CMDLINE_LINUX="console=ttyS0"
 GRUB_TERMINAL=console
 GRUB_DISABLE_OS_PROBER=true
-"""
+""".replace("@ARGUMENTS@", KERNEL_ARGUMENTS)
 
 # One process instead of a network daemon: the address never changes.
 NETWORK_UNIT = """[Unit]

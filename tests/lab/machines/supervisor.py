@@ -27,7 +27,7 @@ from typing import Any
 
 from tests.lab import processes
 from tests.lab.machines.gpu_device import GpuDevice, ProtocolError
-from tests.lab.machines.profiles import PROFILES, Profile
+from tests.lab.machines.profiles import PROFILES, ROOT_BUS, Profile
 
 _PR_SET_PDEATHSIG = 1
 CRASHES_ALLOWED = 3
@@ -42,9 +42,10 @@ def device_arguments(profile: Profile, descriptors: Sequence[int]) -> list[str]:
     remaining = list(descriptors)
     for slot in profile.slots:
         for number, _function in enumerate(slot.functions):
-            options = (
-                f"x-pci-proxy-dev,id=gpu{slot.number}-{number},fd={remaining.pop(0)},addr={slot.number:x}.{number}"
-            )
+            name = f"gpu{slot.number}-{number}" if slot.bus == ROOT_BUS else f"gpu-{slot.bus}-{number}"
+            options = f"x-pci-proxy-dev,id={name},fd={remaining.pop(0)},addr={slot.number:x}.{number}"
+            if slot.bus != ROOT_BUS:
+                options += f",bus={slot.bus}"
             if number == 0 and len(slot.functions) > 1:
                 options += ",multifunction=on"
             arguments += ["-device", options]
@@ -106,7 +107,9 @@ class Machine:
                 here, there = socket.socketpair()
                 theirs.append(there)
                 device = GpuDevice(here, function)
-                threading.Thread(target=_serve, args=(device, f"{slot.number:02x}.{number}"), daemon=True).start()
+                threading.Thread(
+                    target=_serve, args=(device, f"{slot.bus} {slot.number:02x}.{number}"), daemon=True
+                ).start()
         descriptors = [one.fileno() for one in theirs]
         child = subprocess.Popen(
             [*self.command, *device_arguments(self.profile, descriptors)],

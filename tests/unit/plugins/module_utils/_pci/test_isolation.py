@@ -262,8 +262,28 @@ def test_sentences() -> None:
     assert len(set(texts.values())) == len(causes)
     assert all(text.endswith(".") and ".." not in text for pair in texts.values() for text in pair)
     assert "a slot of the CPU" in texts[isolation.NO_CAPABILITY][1]
+    card = merge._replace(kind="", cause=isolation.ONE_SLOT)
+    assert "hand these functions over together" in isolation.remedy(card)
     root = merge._replace(kind="root_port", cause=isolation.NO_CAPABILITY)
     assert "a slot below another port" in isolation.remedy(root)
+
+
+def test_ports_of_one_device_are_no_functions_to_hand_over() -> None:
+    """As on many a desktop processor: a GPU below one port, the disk below the other, and no ACS. Groups of the lab's machine."""
+    second, disk = "0000:00:01.1", "0000:02:00.0"
+    devices = [
+        function(ROOT, "root_port", None, NONE, multifunction=True),
+        function(second, "root_port", None, NONE, multifunction=True),
+        function(GPU, "endpoint", ROOT),
+        function(disk, "endpoint", second),
+    ]
+
+    merge = isolation.between(isolation.merges(grouped(*devices))["0"], GPU, disk)
+
+    assert merge is not None and (merge.cause, merge.kind) == (isolation.ONE_SLOT, "root_port")
+    assert "The functions of 0000:00:01 are ports of one device" in isolation.reason(merge)
+    assert "enable ACS" in isolation.remedy(merge) and "not below 0000:00:01." in isolation.remedy(merge)
+    assert "hand these" not in isolation.remedy(merge)
 
 
 def real(name: str, tmp_path: Path) -> list[PciDevice]:
