@@ -20,6 +20,7 @@ from ansible_collections.katagpu.cluster.plugins.module_utils._boot import (
     grub_env,
     grub_plan,
     hints,
+    template,
     tokens,
     wishes,
 )
@@ -159,16 +160,18 @@ def _templates(facts: Mapping[str, Any], wanted: wishes.Wishes, arguments: str, 
     lack ours, so the file is made; not where the entries name a variable, because there the variable is what new entries name.
     """
     templates: Mapping[str, str] = facts["loader"]["templates"]
+    comments = facts["bootloader"] == bootloader.SYSTEMD_BOOT
     own = templates.get(boot_facts.TEMPLATE)
     if own is not None:
-        put(boot_facts.TEMPLATE, own, str(wanted.adjusted(tokens.parse(own))))
+        new = template.adjusted(own, wanted) if comments else str(wanted.adjusted(tokens.parse(own)))
+        put(boot_facts.TEMPLATE, own, new)
         return
-    source = templates.get(boot_facts.VENDOR_TEMPLATE)
-    running = tokens.parse(facts["running"] if source is None else source)
-    missing, unwanted = wanted.problems(running)
+    vendor = templates.get(boot_facts.VENDOR_TEMPLATE)
+    source = None if vendor is None else template.arguments(vendor) if comments else tokens.parse(vendor)
+    missing, unwanted = wanted.problems(tokens.parse(facts["running"]) if source is None else source)
     if named or not (missing or unwanted):
         return
-    line = wanted.adjusted(tokens.parse(arguments if source is None else source))
+    line = wanted.adjusted(tokens.parse(arguments) if source is None else source)
     kept = [token.text for token in line.tokens if token.key not in _OF_ONE_BOOT]
     put(boot_facts.TEMPLATE, None, " ".join(kept) + "\n")
 
