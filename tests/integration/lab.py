@@ -117,7 +117,7 @@ def _ended(process: subprocess.Popen[bytes], deadline: float, kill_when: Callabl
 
 
 def module(host: str, name: str, options: Mapping[str, Any], *arguments: str) -> dict[str, Any]:
-    """What one module returns on one host, whether it fails or not."""
+    """What one module returns on one host, whether it fails or not, and as `shown` what Ansible has said before, such as a diff."""
     given = ["-a", json.dumps(dict(options))] if options else []
     command = ["ansible", host, "-i", str(INVENTORY), "-m", name, *given, *arguments]
     environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_CALLBACK_RESULT_FORMAT": "json"}
@@ -127,7 +127,7 @@ def module(host: str, name: str, options: Mapping[str, Any], *arguments: str) ->
     head, arrow, body = done.stdout.partition(" => ")
     assert arrow and head.rpartition("\n")[2].startswith(f"{host} | "), done.stdout + done.stderr
     result: dict[str, Any] = json.JSONDecoder().raw_decode(body)[0]
-    return {**result, "failed": head.endswith("FAILED!")}
+    return {**result, "failed": head.endswith("FAILED!"), "shown": head.rpartition("\n")[0]}
 
 
 def lab(*arguments: str, timeout: float = 2700) -> str:
@@ -164,7 +164,7 @@ def kubectl_json(*arguments: str) -> Any:
 def listing() -> str:
     """The command that shows every file with type, mode, owner, size, change times and link target."""
     prune = " -o ".join(f"-path {path}" for path in VOLATILE)
-    return f"find / -xdev \\( {prune} \\) -prune -o -printf '%p %y %m %U:%G %s %T@ %C@ %l\\n'"
+    return f"find / $(findmnt -rno TARGET -t vfat) -xdev \\( {prune} \\) -prune -o -printf '%p %y %m %U:%G %s %T@ %C@ %l\\n'"
 
 
 def files(shown: str) -> list[str]:
