@@ -70,6 +70,9 @@ all of them, ``make profiles PROFILE=hgx`` one. ``make test`` runs one, chosen b
 Messages of the refusals
 ------------------------
 """
+WAITING = """\
+{names} have a test whose run has not been kept yet; ``make test`` chooses among the others.
+"""
 STATES = {
     "open": "",
     "accepted": ", accepted",
@@ -132,6 +135,11 @@ def page(kept: Json) -> str:
     seconds = [result["seconds"] for result in kept.values()]
     text = HEAD + "".join(row(name, result) for name, result in kept.items())
     text += AFTER.format(least=min(seconds), most=max(seconds))
+    waiting = [name for name in names() if name not in kept]
+    if waiting:
+        text = text.replace(
+            "\nMessages of the refusals", f"\n{WAITING.format(names=', '.join(f'``{name}``' for name in waiting))}\nMessages of the refusals"
+        )
     return text + "".join(messages(name, result) for name, result in kept.items() if result["messages"])
 
 
