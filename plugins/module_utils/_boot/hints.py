@@ -43,7 +43,7 @@ def read_hints(root: HostRoot, grub_cfgs: Dict[str, str], entries: List[str]) ->
     mkconfig = "".join(root.read(path) or "" for path in _MKCONFIG)
     loader_type = re.search(r"^LOADER_TYPE=[\"']?([\w-]*)", root.read("/etc/sysconfig/bootloader") or "", re.MULTILINE)
     return {
-        "os_release": _os_release(root.read("/etc/os-release", 16384) or root.read("/usr/lib/os-release", 16384) or ""),
+        "os_release": os_release(root),
         "paths": [path for path in _PATHS if root.exists(path)],
         "loader_info": _efi_text(root, "LoaderInfo"),
         "loader_type": loader_type.group(1) if loader_type else "",
@@ -73,7 +73,8 @@ def ukis(root: HostRoot) -> List[str]:
     return [f"{folder}/{name}" for folder in folders for name in root.list(folder) if name.lower().endswith(".efi")]
 
 
-def _os_release(text: str) -> Dict[str, str]:
+def os_release(root: HostRoot) -> Dict[str, str]:
+    text = root.read("/etc/os-release", 16384) or root.read("/usr/lib/os-release", 16384) or ""
     pairs = re.findall(r"^([A-Z_]+)=(.*)$", text, re.MULTILINE)
     return {name: value.strip().strip("\"'") for name, value in pairs}
 

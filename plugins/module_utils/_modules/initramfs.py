@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Dict, List, Mapping, Optional
 
 from ansible_collections.katagpu.cluster.plugins.module_utils._boot.bootloader import SYSTEMD_BOOT
-from ansible_collections.katagpu.cluster.plugins.module_utils._boot.hints import BOOT_ROOTS
+from ansible_collections.katagpu.cluster.plugins.module_utils._boot.hints import BOOT_ROOTS, os_release
 from ansible_collections.katagpu.cluster.plugins.module_utils._root import HostRoot
 
 UPDATE_INITRAMFS = "/usr/sbin/update-initramfs"
@@ -33,12 +33,18 @@ def image(root: HostRoot, release: str) -> Optional[str]:
     for path in (f"/boot/initrd.img-{release}", f"/boot/initramfs-{release}.img", f"/boot/initrd-{release}"):
         if root.exists(path):
             return path
-    tokens = [root.read_line(path) for path in ("/etc/kernel/entry-token", "/etc/machine-id")]
-    for folder in [f"{base}/{token}/{release}" for token in tokens if token for base in BOOT_ROOTS]:
+    for folder in [f"{base}/{token}/{release}" for token in _entry_tokens(root) if token for base in BOOT_ROOTS]:
         for name in root.list(folder):
             if name.startswith("initrd"):
                 return f"{folder}/{name}"
     return None
+
+
+def _entry_tokens(root: HostRoot) -> List[Optional[str]]:
+    """The folders in which kernel-install looks for one that is there, in its order."""
+    files = [root.read_line(path) for path in ("/etc/kernel/entry-token", "/etc/machine-id")]
+    release = os_release(root)
+    return [*files, release.get("IMAGE_ID"), release.get("ID"), "Default"]
 
 
 def commands(facts: Mapping[str, Any], boot: Mapping[str, Any]) -> List[List[str]]:

@@ -23,12 +23,16 @@ RELEASE = "6.1.0-25-amd64"
         ([f"/boot/initrd-{RELEASE}"], f"/boot/initrd-{RELEASE}"),
         ([f"/efi/m1/{RELEASE}/initrd"], f"/efi/m1/{RELEASE}/initrd"),
         ([f"/boot/efi/m1/{RELEASE}/initrd.img-{RELEASE}"], f"/boot/efi/m1/{RELEASE}/initrd.img-{RELEASE}"),
+        ([f"/boot/debian/{RELEASE}/initrd"], f"/boot/debian/{RELEASE}/initrd"),
+        ([f"/efi/Default/{RELEASE}/initrd"], f"/efi/Default/{RELEASE}/initrd"),
+        ([f"/efi/debian/{RELEASE}/initrd", f"/efi/m1/{RELEASE}/initrd"], f"/efi/m1/{RELEASE}/initrd"),
         ([f"/efi/other/{RELEASE}/initrd"], None),
         ([], None),
     ],
 )
 def test_where_the_image_is(files: list[str], expected: str | None, tmp_path: Path) -> None:
-    machines.build({"files": {"/etc/machine-id": "m1\n", **dict.fromkeys(files, "")}}, tmp_path)
+    files_of_host = {"/etc/machine-id": "m1\n", "/etc/os-release": 'ID="debian"\n'}
+    machines.build({"files": {**files_of_host, **dict.fromkeys(files, "")}}, tmp_path)
     assert initramfs.image(HostRoot(str(tmp_path)), RELEASE) == expected
     assert initramfs.image(HostRoot(str(tmp_path)), "") is None
 
