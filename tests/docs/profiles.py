@@ -64,8 +64,8 @@ What each id means stands in :ref:`Findings <ansible_collections.katagpu.cluster
      - outcome
 """
 AFTER = """
-Each run takes {least} to {most} seconds on two cores without usable KVM, with the start of the control plane and of the machine. ``make profiles`` runs
-all of them, ``make profiles PROFILE=hgx`` one. ``make test`` runs one, chosen by the commit, and ``make test-all`` all.
+These runs took {least} to {most} seconds on two cores without usable KVM, of which other guests had their part, with the start of the control plane and
+of the machine. ``make profiles`` runs all of them, ``make profiles PROFILE=hgx`` one. ``make test`` runs one, chosen by the commit, and ``make test-all`` all.
 
 Messages of the refusals
 ------------------------
