@@ -138,14 +138,22 @@ def page(kept: Json) -> str:
     waiting = [name for name in names() if name not in kept]
     if waiting:
         text = text.replace(
-            "\nMessages of the refusals", f"\n{WAITING.format(names=', '.join(f'``{name}``' for name in waiting))}\nMessages of the refusals"
+            "\nMessages of the refusals",
+            f"\n{WAITING.format(names=', '.join(f'``{name}``' for name in waiting))}\nMessages of the refusals",
         )
     return text + "".join(messages(name, result) for name, result in kept.items() if result["messages"])
 
 
+class Indented(yaml.SafeDumper):
+    """Lists are indented, as yamllint wants them."""
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+        super().increase_indent(flow, False)
+
+
 def main() -> None:
     kept = results()
-    RESULTS.write_text(LICENSE + yaml.safe_dump(kept, sort_keys=False, width=120), encoding="utf-8")
+    RESULTS.write_text(LICENSE + yaml.dump(kept, Dumper=Indented, sort_keys=False, width=120), encoding="utf-8")
     PAGE.write_text(page(kept), encoding="utf-8")
     print(PAGE)
 
