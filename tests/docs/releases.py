@@ -188,7 +188,7 @@ def vfio(release: Release) -> str:
     data = release["vfio"]
     text = (
         f"The GPU Operator binds functions of the classes {codes(data['binds_classes'])} and {MEMBERS[data['binds_members']]}."
-        " This collection binds the rest of the groups at boot, before the kubelet starts."
+        " This collection binds the rest of the groups at boot."
         f" When its pod starts, the operator's vfio manager {ACTIONS[data['at_start']]}; when it stops, it {ACTIONS[data['at_stop']]}."
         f" Accepted drivers: {codes(data['accepted_drivers'])}."
     )
