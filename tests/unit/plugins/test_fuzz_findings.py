@@ -87,20 +87,16 @@ def test_a_pattern_of_many_stars_is_soon_done(pattern: bytes, text: bytes, fits:
     assert modalias.fits(pattern, text) is fits
 
 
-PACKED = gzip.compress(b'{"name": "x"}')
+CUT = gzip.compress(b'{"name": "x"}')[:-4]
+OTHERS = {
+    "cut": CUT,
+    "list": gzip.compress(b"[]"),
+    "version": gzip.compress(b'{"name": 1, "version": {"a": 1}}'),
+    "deep": gzip.compress(b"[" * 99999),
+}
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        PACKED[:-4],
-        gzip.compress(b"[]"),
-        gzip.compress(b'{"name": 1, "version": {"a": 1}}'),
-        gzip.compress(b"[" * 99999),
-    ],
-    # Archives hold the time at which they were made, and each process of a run collects the tests for itself.
-    ids=("cut", "list", "other", "deep"),
-)
+@pytest.mark.parametrize("content", OTHERS.values(), ids=list(OTHERS))
 def test_a_release_that_is_cut_or_another_one_is_not_helms(content: bytes) -> None:
     text = base64.b64encode(base64.b64encode(content)).decode()
     assert _helm.decode({"data": {"release": text}}) is None
@@ -114,7 +110,12 @@ def test_values_that_are_no_mapping_are_no_release(values: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ['{"cordoned_by_us": true, "rolls": 5}', '{"cordoned_by_us": true, "rolls": [[]]}', "[" * 99999]
+    "text",
+    [
+        '{"cordoned_by_us": true, "rolls": 5}',
+        '{"cordoned_by_us": true, "rolls": [[]]}',
+        pytest.param("[" * 99999, id="deep"),
+    ],
 )
 def test_a_mark_that_we_did_not_write_is_none(text: str) -> None:
     node: dict[str, Any] = {"metadata": {"annotations": {_maintenance.ANNOTATION: text}}}
@@ -125,7 +126,9 @@ def test_a_mark_that_we_did_not_write_is_none(text: str) -> None:
 HEAD = "kind: KubeletConfiguration\n"
 
 
-@pytest.mark.parametrize("text", ["a: 2001-99-99\n", "a: !!int x\n", "a: !!bool x\n", "a: " + "[" * 5000])
+@pytest.mark.parametrize(
+    "text", ["a: 2001-99-99\n", "a: !!int x\n", "a: !!bool x\n", pytest.param("a: " + "[" * 5000, id="deep")]
+)
 def test_a_configuration_with_an_impossible_value_is_refused(text: str) -> None:
     with pytest.raises(KatagpuError, match=r"^f is not valid YAML: .*Fix: correct the file\."):
         document.edit(HEAD + text, {"maxPods": 9}, "f")

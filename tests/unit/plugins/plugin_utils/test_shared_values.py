@@ -115,7 +115,8 @@ def test_of_many_differences_twenty_are_named() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["a: 2001-99-99", "!!int x", "!!bool x", "!!timestamp x", "!!float x", "a: [", "[" * 5000]
+    "text",
+    ["a: 2001-99-99", "!!int x", "!!bool x", "!!timestamp x", "!!float x", "a: [", pytest.param("[" * 5000, id="deep")],
 )
 def test_whatever_is_wrong_with_yaml_is_an_error_of_yaml(text: str) -> None:
     with pytest.raises(_yaml.yaml.YAMLError):

@@ -88,7 +88,14 @@ def test_a_configuration_without_cri_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["[", "a = 1\na = 2\n", "disabled_plugins = 5\n", 'disabled_plugins = "cri"\n', "a = " + "[" * 5000]
+    "text",
+    [
+        "[",
+        "a = 1\na = 2\n",
+        "disabled_plugins = 5\n",
+        'disabled_plugins = "cri"\n',
+        pytest.param("a = " + "[" * 5000, id="deep"),
+    ],
 )
 def test_a_configuration_that_containerd_would_not_read_is_refused(text: str) -> None:
     ((id, severity, fact),) = containerd(text)
@@ -107,7 +114,7 @@ def test_a_configuration_that_is_too_large_is_only_told() -> None:
         "devices: [text]\n",
         "devices: [{containerEdits: 7}]\n",
         "a: 2001-99-99\n",
-        "[" * 5000,
+        pytest.param("[" * 5000, id="deep"),
         None,
     ],
 )
