@@ -17,7 +17,7 @@ COLLECTION = Path("ansible_collections/katagpu/cluster")
 SOURCES = COLLECTION / "plugins"
 # The tests find the collection below this, as in a checkout.
 _LINK = Path(".build/collections")
-_TESTS = ("conftest.py", "__init__.py", "unit")
+_TESTS = ("conftest.py", "fuzz", "unit")
 # A mutant's tests get so many times the seconds that they take without a mutant, and that after so many more.
 _TIMES, _SECONDS = 10.0, 1.5
 
