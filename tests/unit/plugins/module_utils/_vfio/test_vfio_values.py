@@ -326,3 +326,41 @@ def test_a_plan_as_plain_data() -> None:
         "12": [GPU.address, AUDIO.address]
     }
     assert set(result) >= {"groups", "bindings", "asserted", "refusals", "writes", "live_steps", "reboot_required"}
+
+
+ACS = {"capability": ["source_validation", "request_redirect"], "control": ["source_validation"]}
+SWITCH = dataclasses.replace(PORT, express_type="root_port", acs=ACS, iommu_group="12")
+BELOW = dataclasses.replace(GPU, parent=PORT.address)
+DISK_BELOW = dataclasses.replace(DISK, iommu_group="12", parent=PORT.address)
+
+
+def test_the_port_that_merges_the_group_is_named_with_what_separates_it() -> None:
+    (refusal,) = plan([SWITCH, DISK_BELOW, BELOW], {}, CARD).refusals
+    assert refusal.reason.endswith(
+        "(NVMe disk, driver nvme). The root port 0000:64:00.0 merges the group: "
+        "of its Access Control Services request redirect is off."
+    )
+    assert refusal.fix.startswith("switch ACS on for 0000:64:00.0 in the firmware")
+    assert refusal.fix.endswith("groups change at a reboot only; members can name 0000:01:00.0 if nothing needs it.")
+    needed = plan([SWITCH, DISK_BELOW, BELOW], {"critical": {DISK.address: ["holds /"]}}, CARD).refusals[0]
+    assert needed.fix.endswith("groups change at a reboot only.")
+
+
+def test_within_a_card_no_port_is_to_blame() -> None:
+    sibling = dataclasses.replace(AUDIO, parent=PORT.address)
+    (refusal,) = plan([SWITCH, BELOW, sibling], {}, VfioDesired(addresses=(GPU.address,))).refusals
+    assert refusal.id == "A05" and "merges" not in refusal.reason and refusal.fix.startswith("bind it too")
+
+
+def test_without_a_port_to_blame_the_usual_ways_are_named() -> None:
+    (refusal,) = plan([*in_group("12", DISK), GPU], {"critical": {DISK.address: ["holds /"]}}, CARD).refusals
+    assert refusal.fix == "enable ACS in the firmware or move the card to a slot of the CPU."
+
+
+@pytest.mark.parametrize(
+    ("version", "refused"),
+    [(None, False), ("", False), ("beta", False), ("594.9", False), ("595", True), ("610.1", True)],
+)
+def test_versions_of_the_driver_that_block(version: str | None, refused: bool) -> None:
+    result = plan(on("nvidia", GPU), {"nvidia_version": version}, LIVE)
+    assert [each.id for each in result.refusals] == (["C02"] if refused else [])
