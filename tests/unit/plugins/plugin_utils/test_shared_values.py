@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
@@ -127,3 +128,9 @@ def test_yaml_that_is_nested_too_deeply_says_so() -> None:
     with pytest.raises(_yaml.yaml.YAMLError, match="nested too deeply"):
         _yaml.compose_all("[" * 5000)
     assert _yaml.load("a: [1, 2]") == {"a": [1, 2]} and len(_yaml.compose_all("a\n---\nb\n")) == 2
+
+
+def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "jmespath", None)
+    with pytest.raises(KatagpuError, match="package jmespath is missing on the controller"):
+        _resources.gpu_resources({"allocatable": GPUS})
