@@ -59,6 +59,16 @@ def test_what_kernel_install_makes_of_it(lines: list[str], end: str) -> None:
     assert template.adjusted(after, WANTED) == after
 
 
+def test_a_comment_at_the_end_takes_nothing_from_future_kernels(tmp_path: Path) -> None:
+    host = loader_host.Host(loader_host.build("debian12_systemd_boot", tmp_path))
+    path = tmp_path / "etc/kernel/cmdline"
+    before = path.read_text()
+    path.write_text(f"{before}# quiet was asked for by the console team\n")
+    host.ensure(["intel_iommu=on"], ["iommu=off"])
+    assert path.read_text() == f"{before.rstrip()} intel_iommu=on\n# quiet was asked for by the console team\n"
+    assert not host.ensure(["intel_iommu=on"], ["iommu=off"])["changed"]
+
+
 def test_a_vendor_template_that_begins_with_a_comment_does_not_make_all_of_ours_one(tmp_path: Path) -> None:
     host = loader_host.Host(loader_host.build("hand_made_systemd_boot", tmp_path))
     (tmp_path / "usr/lib/kernel").mkdir(parents=True)
