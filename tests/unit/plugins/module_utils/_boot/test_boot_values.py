@@ -337,3 +337,19 @@ def test_a_file_that_is_no_text_is_not_edited() -> None:
     with pytest.raises(KatagpuError, match=r"^/etc/default/grub is not UTF-8 text or is larger than 262144 bytes"):
         plan.plan(broken, [], ["quiet"])
     assert drop_in.PATH in plan.plan(broken, ["iommu=pt"], []).writes, "what is not edited may be what it is"
+
+
+@pytest.mark.parametrize(
+    ("present", "absent", "needed"),
+    [(["quiet"], ["iommu"], False), (["iommu=pt"], [], True), ([], ["quiet"], True), (["iommu=pt"], ["quiet"], True)],
+)
+def test_a_reboot_is_needed_for_what_runs_and_not_for_what_is_written(
+    present: list[str], absent: list[str], needed: bool
+) -> None:
+    assert plan.plan(facts(), present, absent).reboot_required is needed
+
+
+def test_the_program_that_generates_is_named_without_its_options() -> None:
+    given = facts(regenerate=["grub2-mkconfig", "-o", "/boot/grub2/grub.cfg"], generated={"/a": [], "/b": []})
+    with pytest.raises(KatagpuError, match=r"After grub2-mkconfig there is .* Evidence: /a, /b$"):
+        plan.check_generated(given, ["quiet"], [])

@@ -40,7 +40,7 @@ LIVE = dataclasses.replace(CARD, live="idle")
 BACK = dataclasses.replace(CARD, state="restored")
 DEVICE = f"/sys/bus/pci/devices/{GPU.address}"
 
-_FIRST_WORDS = ("There", "No", "The", "GPU", "NVMe")
+_FIRST_WORDS = ("A", "driverctl", "/var/lib/katagpu/journal.json", "There", "No", "The", "GPU", "NVMe")
 
 
 def on(driver: str | None, *devices: PciDevice) -> list[PciDevice]:
@@ -123,6 +123,24 @@ CASES: dict[str, tuple[list[PciDevice], dict[str, Any], VfioDesired, list[tuple[
         LIVE,
         [("C02", GPU.address, "12", "/proc/driver/nvidia/version")],
     ),
+    "a write that got stuck": (
+        [GPU],
+        {"journal": {"this_boot": True, "state": "wedged", "wedged": "0000:17:00.0"}},
+        LIVE,
+        [("C01", "0000:17:00.0", None, "/var/lib/katagpu/journal.json")],
+    ),
+    "a journal that cannot be read": (
+        [GPU],
+        {"journal": {"this_boot": True, "state": "unreadable"}},
+        LIVE,
+        [("journal", GPU.address, "12", "/var/lib/katagpu/journal.json")],
+    ),
+    "another party that sets the driver": (
+        [GPU],
+        {"driverctl": {GPU.address: "nvidia"}},
+        CARD,
+        [("C12", GPU.address, "12", f"/etc/driverctl.d/pci-{GPU.address}")],
+    ),
     "in use on the way back": (
         on("vfio-pci", GPU),
         {"in_use": {GPU.address: ["process 9 (qemu) has /dev/vfio/12"]}},
@@ -176,6 +194,9 @@ def test_every_case_says_what_it_is_about() -> None:
         "in use": "is in use: process 7 (Xorg) has /dev/dri/card1.",
         "an unknown driver": "is held by driver amdgpu.",
         "a driver that blocks": "NVIDIA driver 595.1.",
+        "a write that got stuck": "A write to sysfs for 0000:17:00.0 has not returned",
+        "a journal that cannot be read": "/var/lib/katagpu/journal.json is there and cannot be understood.",
+        "another party that sets the driver": "driverctl binds GPU 0000:65:00.0 to nvidia at every boot.",
         "in use on the way back": "process 9 (qemu)",
     }
     for name, part in parts.items():
@@ -364,3 +385,32 @@ def test_without_a_port_to_blame_the_usual_ways_are_named() -> None:
 def test_versions_of_the_driver_that_block(version: str | None, refused: bool) -> None:
     result = plan(on("nvidia", GPU), {"nvidia_version": version}, LIVE)
     assert [each.id for each in result.refusals] == (["C02"] if refused else [])
+
+
+@pytest.mark.parametrize(
+    "journal", [{"this_boot": False, "state": "wedged"}, {"this_boot": True, "state": "begun"}, {}]
+)
+def test_a_journal_of_another_boot_or_of_a_run_that_ended_is_no_obstacle(journal: dict[str, Any]) -> None:
+    assert not plan([GPU], {"journal": journal}, LIVE).refusals
+
+
+def test_a_stuck_write_matters_only_where_something_is_to_be_done_now() -> None:
+    stuck = {"journal": {"this_boot": True, "state": "wedged", "wedged": GPU.address}}
+    assert not plan([GPU], stuck, CARD).refusals
+    assert not plan(on("vfio-pci", GPU), stuck, LIVE).refusals
+    assert [
+        each.id for each in plan(on("vfio-pci", GPU), stuck, dataclasses.replace(LIVE, state="restored")).refusals
+    ] == ["C01"]
+
+
+def test_the_way_back_says_all_that_is_in_its_way() -> None:
+    port = dataclasses.replace(PORT, iommu_group="13")
+    desired = VfioDesired(addresses=(GPU.address, PORT.address), state="restored", live="idle")
+    facts = {"in_use": {GPU.address: ["process 9 (qemu)"]}, "sriov": {GPU.address: 2}}
+    assert [each.id for each in plan([port, *on("vfio-pci", GPU)], facts, desired).refusals] == ["bridge", "C01", "C09"]
+
+
+def test_another_party_that_says_the_same_or_speaks_of_another_device_is_no_obstacle() -> None:
+    assert not plan([GPU], {"driverctl": {GPU.address: "vfio-pci", AUDIO.address: "nvidia"}}, CARD).refusals
+    (refusal,) = plan([GPU], {"driverctl": {GPU.address: ""}}, CARD).refusals
+    assert "to no driver at every boot" in refusal.reason
