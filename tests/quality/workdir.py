@@ -18,6 +18,8 @@ SOURCES = COLLECTION / "plugins"
 # The tests find the collection below this, as in a checkout.
 _LINK = Path(".build/collections")
 _TESTS = ("conftest.py", "fuzz", "unit")
+# What some tests read and no mutant changes.
+_BESIDE = ("galaxy.yml", "meta", "playbooks", "roles")
 # A mutant's tests get so many times the seconds that they take without a mutant, and that after so many more.
 _TIMES, _SECONDS = 10.0, 1.5
 
@@ -32,8 +34,12 @@ def prepare(modules: Sequence[Path], tests: Sequence[str]) -> None:
         elif source.exists():
             (WORKDIR / "tests").mkdir(exist_ok=True)
             shutil.copy2(source, WORKDIR / "tests" / name)
+    for folder in (MUTATED, MUTATED / COLLECTION):
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in _BESIDE:
+            (folder / name).symlink_to(REPOSITORY / name)
     link = MUTATED / _LINK / "ansible_collections"
-    link.parent.mkdir(parents=True)
+    link.parent.mkdir(parents=True, exist_ok=True)
     link.symlink_to(MUTATED / "ansible_collections", target_is_directory=True)
     (WORKDIR / "pyproject.toml").write_text(_configuration(modules, tests), encoding="utf-8")
 

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import json
 from pathlib import Path
@@ -16,7 +15,6 @@ import pytest
 from ansible_collections.katagpu.cluster.plugins.module_utils._errors import KatagpuError
 from ansible_collections.katagpu.cluster.plugins.module_utils._kubelet import facts, flags, write
 from ansible_collections.katagpu.cluster.plugins.module_utils._root import HostRoot
-from tests.conftest import REPOSITORY
 from tests.unit import machines
 
 CONFIG = "/var/lib/kubelet/config.yaml"
@@ -168,11 +166,3 @@ def test_a_link_below_another_root_is_refused(tmp_path: Path) -> None:
     (tmp_path / "etc/link").symlink_to("/elsewhere")
     with pytest.raises(KatagpuError, match="is a link"):
         write.replace(HostRoot(str(tmp_path)), "/etc/link", "x", None, 0o644, None)
-
-
-@pytest.mark.parametrize("path", ["module_utils/_kubelet/*.py", "modules/kubelet_file.py"])
-def test_what_runs_on_hosts_is_for_their_python(path: str) -> None:
-    found = sorted((REPOSITORY / "plugins").glob(path))
-    assert found
-    for file in found:
-        ast.parse(file.read_text(encoding="utf-8"), feature_version=(3, 8))

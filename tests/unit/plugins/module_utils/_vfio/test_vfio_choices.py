@@ -23,6 +23,7 @@ from tests.unit.plugins.module_utils._vfio.test_vfio_values import (
     DISK,
     GPU,
     LIVE,
+    PORT,
     SHOWN,
     TWIN,
     in_group,
@@ -249,3 +250,32 @@ def test_wishes_that_contradict_themselves_are_errors(desired: VfioDesired, mess
     with pytest.raises(KatagpuError) as caught:
         plan([], {}, desired)
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    "journal", [{"this_boot": False, "state": "wedged"}, {"this_boot": True, "state": "begun"}, {}]
+)
+def test_a_journal_of_another_boot_or_of_a_run_that_ended_is_no_obstacle(journal: dict[str, Any]) -> None:
+    assert not plan([GPU], {"journal": journal}, LIVE).refusals
+
+
+def test_a_stuck_write_matters_only_where_something_is_to_be_done_now() -> None:
+    stuck = {"journal": {"this_boot": True, "state": "wedged", "wedged": GPU.address}}
+    assert not plan([GPU], stuck, CARD).refusals
+    assert not plan(on("vfio-pci", GPU), stuck, LIVE).refusals
+    assert [
+        each.id for each in plan(on("vfio-pci", GPU), stuck, dataclasses.replace(LIVE, state="restored")).refusals
+    ] == ["C01"]
+
+
+def test_the_way_back_says_all_that_is_in_its_way() -> None:
+    port = dataclasses.replace(PORT, iommu_group="13")
+    desired = VfioDesired(addresses=(GPU.address, PORT.address), state="restored", live="idle")
+    facts = {"in_use": {GPU.address: ["process 9 (qemu)"]}, "sriov": {GPU.address: 2}}
+    assert [each.id for each in plan([port, *on("vfio-pci", GPU)], facts, desired).refusals] == ["bridge", "C01", "C09"]
+
+
+def test_another_party_that_says_the_same_or_speaks_of_another_device_is_no_obstacle() -> None:
+    assert not plan([GPU], {"driverctl": {GPU.address: "vfio-pci", AUDIO.address: "nvidia"}}, CARD).refusals
+    (refusal,) = plan([GPU], {"driverctl": {GPU.address: ""}}, CARD).refusals
+    assert "to no driver at every boot" in refusal.reason

@@ -385,32 +385,3 @@ def test_without_a_port_to_blame_the_usual_ways_are_named() -> None:
 def test_versions_of_the_driver_that_block(version: str | None, refused: bool) -> None:
     result = plan(on("nvidia", GPU), {"nvidia_version": version}, LIVE)
     assert [each.id for each in result.refusals] == (["C02"] if refused else [])
-
-
-@pytest.mark.parametrize(
-    "journal", [{"this_boot": False, "state": "wedged"}, {"this_boot": True, "state": "begun"}, {}]
-)
-def test_a_journal_of_another_boot_or_of_a_run_that_ended_is_no_obstacle(journal: dict[str, Any]) -> None:
-    assert not plan([GPU], {"journal": journal}, LIVE).refusals
-
-
-def test_a_stuck_write_matters_only_where_something_is_to_be_done_now() -> None:
-    stuck = {"journal": {"this_boot": True, "state": "wedged", "wedged": GPU.address}}
-    assert not plan([GPU], stuck, CARD).refusals
-    assert not plan(on("vfio-pci", GPU), stuck, LIVE).refusals
-    assert [
-        each.id for each in plan(on("vfio-pci", GPU), stuck, dataclasses.replace(LIVE, state="restored")).refusals
-    ] == ["C01"]
-
-
-def test_the_way_back_says_all_that_is_in_its_way() -> None:
-    port = dataclasses.replace(PORT, iommu_group="13")
-    desired = VfioDesired(addresses=(GPU.address, PORT.address), state="restored", live="idle")
-    facts = {"in_use": {GPU.address: ["process 9 (qemu)"]}, "sriov": {GPU.address: 2}}
-    assert [each.id for each in plan([port, *on("vfio-pci", GPU)], facts, desired).refusals] == ["bridge", "C01", "C09"]
-
-
-def test_another_party_that_says_the_same_or_speaks_of_another_device_is_no_obstacle() -> None:
-    assert not plan([GPU], {"driverctl": {GPU.address: "vfio-pci", AUDIO.address: "nvidia"}}, CARD).refusals
-    (refusal,) = plan([GPU], {"driverctl": {GPU.address: ""}}, CARD).refusals
-    assert "to no driver at every boot" in refusal.reason
