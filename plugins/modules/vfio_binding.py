@@ -96,6 +96,8 @@ options:
     description:
       - Whether the binding holds after a boot, by C(/etc/udev/rules.d/10-katagpu-vfio.rules) with one line for each address
         and C(/etc/modules-load.d/katagpu-vfio.conf).
+      - From the next boot on C(katagpu-vfio.service) holds kubelet, k3s and rke2 back until udev has made the bindings, for 120 seconds at most.
+        It is there as long as one line is.
       - The rules are effective when udev starts, in the initramfs where it has them, and before modules are loaded for the first display.
         Every initramfs that is made from then on has them - with initramfs-tools by its own hook, with dracut by
         C(/etc/dracut.conf.d/katagpu-vfio.conf). Those of all installed kernels are made anew at once where it matters - if another driver

@@ -57,7 +57,15 @@ def boots() -> dict[str, str]:
 # Where a host keeps what this collection may change: files, and what is bound to what.
 CONFIGURATION = (
     *("/etc", "/etc/default", "/etc/default/grub.d", "/etc/modprobe.d", "/etc/modules-load.d", "/etc/udev/rules.d"),
-    *("/etc/initramfs-tools", "/boot", "/boot/grub", "/var/lib/kubelet", "/var/lib/katagpu", "/sys/bus/pci"),
+    *(
+        "/etc/systemd/system",
+        "/etc/initramfs-tools",
+        "/boot",
+        "/boot/grub",
+        "/var/lib/kubelet",
+        "/var/lib/katagpu",
+        "/sys/bus/pci",
+    ),
     *("/sys/bus/pci/drivers/vfio-pci", "/sys/bus/pci/devices/*", "/sys/kernel/iommu_groups/*"),
 )
 PYTHON = "$(readlink -f /usr/bin/python3)"

@@ -17,6 +17,7 @@ from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.early_facts 
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.holders import read_holders
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.journal import read_journal
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.network import read_network
+from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.ordering import UNIT, WANTED
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.paths import IOMMU_GROUPS, PCI_DEVICES
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.processes import Stat, stat_number
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.rules import MODULES_LOAD, RULES
@@ -56,7 +57,7 @@ def read_facts(
         "journal": read_journal(root),
         "early": read_early(root),
         "persistent_files": {
-            path: text for path in (RULES, MODULES_LOAD, DROP_IN) for text in [root.read(path)] if text
+            path: text for path in (RULES, MODULES_LOAD, DROP_IN, UNIT, WANTED) for text in [root.read(path)] if text
         },
     }
 

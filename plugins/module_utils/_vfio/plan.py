@@ -9,7 +9,7 @@ from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
 from ansible_collections.katagpu.cluster.plugins.module_utils._errors import KatagpuError
 from ansible_collections.katagpu.cluster.plugins.module_utils._pci.device import PciDevice
-from ansible_collections.katagpu.cluster.plugins.module_utils._vfio import checks, drivers, early, rules
+from ansible_collections.katagpu.cluster.plugins.module_utils._vfio import checks, drivers, early, ordering, rules
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.model import (
     AUTO,
     BOUND,
@@ -184,6 +184,7 @@ def _files(
         rules.RULES: rules.render(before, merged, found.state),
         rules.MODULES_LOAD: rules.render_modules(merged),
         early.DROP_IN: found.drop_in,
+        **ordering.render(merged),
     }
     staged = {rules.RULES: rules.render(before, merged, rules.PENDING)} if found.commands else {}
     return {

@@ -28,6 +28,7 @@ FOLDERS = (
         "/etc/modprobe.d",
         "/etc/modules-load.d",
         "/etc/udev/rules.d",
+        "/etc/systemd/system",
         "/etc/initramfs-tools",
     ),
     *("/etc/initramfs-tools/hooks", "/boot", "/boot/grub", "/var/lib/kubelet", "/var/lib/katagpu"),
@@ -38,12 +39,14 @@ FOLDERS = (
 STATE = r"""
 cat /proc/cmdline | tr ' ' '\n' | grep -v BOOT_IMAGE
 grep -H . /etc/default/grub.d/*.cfg /etc/modprobe.d/katagpu* /etc/modules-load.d/katagpu* /etc/udev/rules.d/*katagpu* 2>&1
+grep -rH . /etc/systemd/system/katagpu* /etc/systemd/system/multi-user.target.d 2>&1 | sort
 grep -E '^\s*linux' /boot/grub/grub.cfg
 cat /var/lib/kubelet/config.yaml
 for device in /sys/bus/pci/devices/0000:00:08.*; do
   echo "$device $(basename "$(readlink $device/driver)") $(cat $device/driver_override) $(basename "$(readlink $device/iommu_group)")"
 done
 ls -A /boot /boot/grub /etc/default /etc/default/grub.d /etc/modprobe.d /etc/modules-load.d /etc/udev/rules.d
+ls -A /etc/systemd/system /etc/systemd/system/multi-user.target.d
 for image in /boot/initrd.img-*; do lsinitramfs "$image" | sort | sha256sum; done
 cut -d' ' -f1 /proc/modules | grep -E '^(nouveau|vfio)' | sort
 """

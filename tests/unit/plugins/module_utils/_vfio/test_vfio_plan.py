@@ -280,7 +280,7 @@ def write(root: HostRoot, result: VfioPlan) -> None:
 def test_converged_machine_needs_nothing(tmp_path: Path) -> None:
     root = bound_tree(tmp_path)
     first = plan(read_devices(root), read_facts(root, ()), CARD)
-    assert set(first.writes) == {"/" + support.RULES, "/" + support.MODULES_LOAD} and not first.reboot_required
+    assert set(first.writes) == support.PERSISTENT and not first.reboot_required
     write(root, first)
     second = plan(read_devices(root), read_facts(root, ()), CARD)
     assert not second.changed and {each.when for each in second.bindings} == {"unchanged"}
@@ -298,7 +298,7 @@ def test_restored_removes_only_its_lines(tmp_path: Path) -> None:
     other = VfioDesired(addresses=(GPU2,), members="same_slot", state="restored")
     write(root, plan(read_devices(root), read_facts(root, ()), other))
     assert rules.read_text() == "# of an administrator\n"
-    assert not root.exists("/" + support.MODULES_LOAD)
+    assert not any(root.exists(path) for path in support.PERSISTENT - {"/" + support.RULES})
 
 
 def test_restored_forgets_a_card_that_is_gone(tmp_path: Path) -> None:
@@ -306,7 +306,7 @@ def test_restored_forgets_a_card_that_is_gone(tmp_path: Path) -> None:
     before = plan(read_devices(root), read_facts(root, ()), CARD)
     wanted = VfioDesired(addresses=(GPU, AUDIO), state="restored")
     result = plan([], {"persistent_files": before.writes}, wanted)
-    assert result.writes == {"/" + support.RULES: None, "/" + support.MODULES_LOAD: None}
+    assert result.writes == dict.fromkeys(support.PERSISTENT)
 
 
 DEVICES = st.builds(

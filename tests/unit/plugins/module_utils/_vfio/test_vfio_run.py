@@ -81,7 +81,7 @@ def test_restored_gives_back(root: HostRoot) -> None:
     left = {path for path in support.snapshot(root) if path not in before}
     assert {path.replace(root.root, "") for path in left} == {
         "/dev/vfio/12", "/etc", "/etc/udev", "/etc/udev/rules.d", "/etc/modules-load.d",
-        "/var", "/var/lib", "/var/lib/katagpu",
+        "/etc/systemd", "/etc/systemd/system", "/etc/systemd/system/multi-user.target.d", "/var", "/var/lib", "/var/lib/katagpu",
     }  # fmt: skip
     assert not run(support.host(root, kernel), RESTORE, check_mode=False)["changed"]
 

@@ -19,7 +19,7 @@ from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.model import
     VfioDesired,
 )
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.plan import addresses_of_interest, plan
-from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.rules import MODULES_LOAD, RULES
+from tests.unit.plugins.module_utils._vfio import vfio_support as support
 
 GPU = PciDevice(
     "0000:65:00.0", class_code="030200", vendor_id="10de", device_id="2236", driver="nouveau", iommu_group="12"
@@ -234,7 +234,7 @@ def test_the_whole_plan_for_the_next_boot() -> None:
         Binding(GPU.address, "12", "nouveau", "vfio-pci", "boot"),
         Binding(AUDIO.address, "12", "snd_hda_intel", "vfio-pci", "boot"),
     )
-    assert set(result.writes) == {RULES, MODULES_LOAD} and result.live_steps == ()
+    assert set(result.writes) == support.PERSISTENT and result.live_steps == ()
     assert result.changed and result.reboot_required
 
 
@@ -265,7 +265,7 @@ def test_the_whole_plan_for_the_way_back() -> None:
         Binding(GPU.address, "12", "vfio-pci", None, "boot"),
         Binding(AUDIO.address, "12", "snd_hda_intel", "snd_hda_intel", "unchanged"),
     )
-    assert result.writes == {RULES: None, MODULES_LOAD: None}
+    assert result.writes == dict.fromkeys(support.PERSISTENT)
     assert result.reboot_required and result.live_steps == ()
     now = plan(devices, files, dataclasses.replace(BACK, live="idle"))
     assert now.live_steps == (LiveStep(GPU.address, "12", "vfio-pci", None, None),)

@@ -22,6 +22,9 @@ BOOT_ID = "4f746628-5775-4479-aaaa-394c0faedef9"
 JOURNAL = "var/lib/katagpu/journal.json"
 RULES = "etc/udev/rules.d/10-katagpu-vfio.rules"
 MODULES_LOAD = "etc/modules-load.d/katagpu-vfio.conf"
+UNIT = "etc/systemd/system/katagpu-vfio.service"
+WANTED = "etc/systemd/system/multi-user.target.d/katagpu-vfio.conf"
+PERSISTENT = {f"/{path}" for path in (RULES, MODULES_LOAD, UNIT, WANTED)}
 
 
 def function(address: str, kind: str, **changes: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import pytest
 from ansible_collections.katagpu.cluster.plugins.module_utils._pci.device import PciDevice
 from ansible_collections.katagpu.cluster.plugins.module_utils._pci.sysfs import read_devices
 from ansible_collections.katagpu.cluster.plugins.module_utils._root import HostRoot
-from ansible_collections.katagpu.cluster.plugins.module_utils._vfio import rules
+from ansible_collections.katagpu.cluster.plugins.module_utils._vfio import ordering, rules
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.facts import read_facts as read_vfio
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.plan import plan as plan_vfio
 from ansible_collections.katagpu.cluster.plugins.module_utils._vfio.run import desired_from
@@ -149,7 +149,11 @@ def bound(*functions: dict[str, Any], **more: Any) -> dict[str, Any]:
     """With the files that the owner host leaves behind."""
     devices = [PciDevice(GPU, vendor_id="10de", device_id="2236"), PciDevice(AUDIO, vendor_id="10de", device_id="1aef")]
     lines = {device.address: rules.line_for(device, "vfio-pci") for device in devices}
-    files = {rules.RULES: rules.render(None, lines), rules.MODULES_LOAD: rules.render_modules(lines)}
+    files = {
+        rules.RULES: rules.render(None, lines),
+        rules.MODULES_LOAD: rules.render_modules(lines),
+        **ordering.render(lines),
+    }
     return ready(*functions, files=files, **more)
 
 
