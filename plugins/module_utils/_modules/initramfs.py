@@ -41,7 +41,7 @@ def image(root: HostRoot, release: str) -> Optional[str]:
 
 
 def _entry_tokens(root: HostRoot) -> List[Optional[str]]:
-    """The folders in which kernel-install looks for one that is there, in its order."""
+    """Names that kernel-install gives its folders, whether it was told one or chose."""
     files = [root.read_line(path) for path in ("/etc/kernel/entry-token", "/etc/machine-id")]
     release = os_release(root)
     return [*files, release.get("IMAGE_ID"), release.get("ID"), "Default"]

@@ -39,7 +39,7 @@ def test_every_kernel_gets_the_arguments_and_a_second_run_does_nothing(name: str
     for key in ("configured", "diff", "files"):
         assert first[key] == planned[key], key
     managed = [entry["path"] for entry in first["entries"] if entry["managed"]]
-    assert len(managed) == (1 if name in ("hand_made_systemd_boot", "debian13_systemd_boot") else 2)
+    assert len(managed) == (1 if name == "hand_made_systemd_boot" else 2)
     lines = loader_host.command_lines(tmp_path)
     for path in managed:
         line = tokens.parse(lines[path])
