@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
 
+from ansible.module_utils.parsing.convert_bool import boolean
+
 from ansible_collections.katagpu.cluster.plugins.module_utils._errors import KatagpuError
 from ansible_collections.katagpu.cluster.plugins.plugin_utils import _confidential, _owner
 
@@ -77,6 +79,14 @@ def parse(given: Mapping[str, Any] | None, release: Mapping[str, Any]) -> Desire
     return Desired(**checked)
 
 
+def _boolean(name: str, value: Any) -> tuple[str, bool]:
+    """Also as text, which is what -e name=false gives."""
+    try:
+        return "", boolean(value)
+    except TypeError:
+        return f"{name} must be true or false, not {value!r}", False
+
+
 def _check(name: str, default: Any, value: Any) -> tuple[str, Any]:
     if name == "vfio_members" and isinstance(value, str):
         good = value in _MEMBER_WORDS
@@ -87,7 +97,7 @@ def _check(name: str, default: Any, value: Any) -> tuple[str, Any]:
         good = isinstance(value, Mapping)
         return ("" if good else f"{name} must be a mapping, not {value!r}"), dict(value) if good else {}
     if isinstance(default, bool):
-        return ("" if isinstance(value, bool) else f"{name} must be true or false, not {value!r}"), value
+        return _boolean(name, value)
     if isinstance(default, tuple) or name == "vfio_members":
         good = isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value)
         return ("" if good else f"{name} must be a list of texts, not {value!r}"), tuple(value) if good else ()

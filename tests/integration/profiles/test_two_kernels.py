@@ -20,7 +20,7 @@ def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
 GPU, AUDIO = "0000:00:08.0", "0000:00:08.1"
 WANTED = "intel_iommu=on"
 # Without the argument that keeps nouveau out, its blacklist has to be in each initramfs.
-OPTIONS = ("-e", "host_iommu_blacklist_argument=false")
+OPTIONS = ("-e", "host_iommu_blacklist_argument=false", "-e", "katagpu_vfio_owner=host")
 BLACKLIST = "etc/modprobe.d/katagpu.conf"
 
 
@@ -69,7 +69,7 @@ def test_hosts_prepares_both(machine: Machine) -> None:
         # The entries for a rescue have only what holds for every boot.
         assert any(WANTED in arguments for arguments in found), (release, found)
         assert not any("intel_iommu=off" in arguments for arguments in found), (release, found)
-    assert machine.drivers()[AUDIO] == "vfio-pci"
+    assert machine.drivers() == {GPU: "vfio-pci", AUDIO: "vfio-pci"}
 
 
 def test_the_kernel_that_did_not_run_boots_with_it(machine: Machine) -> None:
@@ -83,12 +83,12 @@ def test_the_kernel_that_did_not_run_boots_with_it(machine: Machine) -> None:
     assert running(machine) == other
     assert WANTED in machine.guest("cat /proc/cmdline").split()
     assert machine.module("iommu_info")["state"] == "active"
-    assert machine.drivers()[AUDIO] == "vfio-pci"
+    assert machine.drivers() == {GPU: "vfio-pci", AUDIO: "vfio-pci"}
     assert "nouveau" not in machine.guest("cut -d' ' -f1 /proc/modules").split()
     machine.outcome.append(
-        "``hosts.yml`` (with ``host_iommu_blacklist_argument: false``) writes the argument to the boot entries of both kernels and the"
-        " blacklist of nouveau to the initramfs of both, and reboots the node once. The other kernel, booted after that, has the IOMMU,"
-        " the binding of the audio function and no nouveau either."
+        "``hosts.yml`` (with ``katagpu_vfio_owner: host`` and ``host_iommu_blacklist_argument: false``) writes the argument to the boot"
+        " entries of both kernels and the blacklist of nouveau to the initramfs of both, and reboots the node once. The other kernel,"
+        " booted after that, has the IOMMU, the bindings and no nouveau either."
     )
 
 

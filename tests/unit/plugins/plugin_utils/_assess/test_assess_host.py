@@ -90,13 +90,23 @@ def test_containerd_without_cri_is_a_block(tmp_path: Path) -> None:
         ({"vfio_owner": "me"}, "vfio_owner must be one of operator, host"),
         ({"vfio_members": "all"}, "vfio_members must be refuse or same_slot or a list"),
         ({"modules": "vfio-pci"}, "modules must be a list of texts"),
-        ({"vfio_persistent": "yes"}, "vfio_persistent must be true or false"),
+        ({"vfio_persistent": "perhaps"}, "vfio_persistent must be true or false"),
         ({"vfio_persistent": False, "vfio_live": "never"}, "host_vfio_persistent: false with host_vfio_live: never"),
     ],
 )
 def test_a_wrong_wish_is_refused(tmp_path: Path, desired: dict[str, Any], part: str) -> None:
     with pytest.raises(KatagpuError, match=part):
         judge(ready(gpu()), tmp_path, desired=desired)
+
+
+@pytest.mark.parametrize("text", ["false", "no", "False", "0"])
+def test_a_truth_value_may_come_as_text(tmp_path: Path, text: str) -> None:
+    """As -e host_vfio_persistent=false gives it."""
+    answers = [
+        judge(ready(gpu(group="12")), tmp_path / str(index), desired={"vfio_owner": "host", "vfio_persistent": value})
+        for index, value in enumerate((text, False, True))
+    ]
+    assert answers[0]["plan"] == answers[1]["plan"] != answers[2]["plan"]
 
 
 def test_null_means_the_default(tmp_path: Path) -> None:
