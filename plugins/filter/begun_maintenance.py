@@ -17,7 +17,7 @@ author:
 description:
   - The mark of an interrupted run stays on a cordoned node, because it knows who cordoned it. Boot id and reasons become those of this run.
   - On a schedulable node, or without a mark, it is made anew from the Node object.
-positional: _input, boot_id, reasons, roll
+positional: _input, boot_id, reasons, roll, begun
 options:
   _input:
     description: The Node object.
@@ -36,6 +36,10 @@ options:
     description: The part of the stack that changes on the drained node. Only the same part takes its note off again.
     type: str
     default: ""
+  begun:
+    description: The time of the controller in seconds since the epoch, so that the end of the maintenance can tell how long it took.
+    type: float
+    default: 0
 """
 
 EXAMPLES = r"""
@@ -47,7 +51,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: C(boot_id), C(reasons), C(cordoned_by_us), C(gpus), C(heartbeat) and, for changes through the API, C(rolls).
+  description: C(boot_id), C(reasons), C(begun), C(cordoned_by_us), C(gpus), C(heartbeat) and, for changes through the API, C(rolls).
   type: dict
 """
 

@@ -13,6 +13,7 @@ from ansible_collections.katagpu.cluster.plugins.module_utils._cluster.readiness
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._manifests import undrained_pods
 
 ANNOTATION = "katagpu.io/maintenance"
+LAST = "katagpu.io/last-maintenance"
 _CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
 
 REBOOT = "reboot"
@@ -22,12 +23,8 @@ Object = Mapping[str, Any]
 
 def maintenance_mark(node: Object) -> dict[str, Any]:
     """What the annotation says; empty without one. A text that we did not write is not taken for ours."""
-    text = ((node.get("metadata") or {}).get("annotations") or {}).get(ANNOTATION)
-    try:
-        found = json.loads(text or "null")
-    except (ValueError, RecursionError):
-        return {}
-    if not isinstance(found, dict) or not isinstance(found.get("cordoned_by_us"), bool):
+    found = _annotation(node, ANNOTATION)
+    if not isinstance(found.get("cordoned_by_us"), bool):
         return {}
     lists = [found.get(key, []) for key in ("rolls", "reasons")]
     return (
@@ -40,9 +37,11 @@ def begun_rolls(annotations: Mapping[str, str]) -> list[str]:
     return list(maintenance_mark({"metadata": {"annotations": annotations}}).get("rolls") or ())
 
 
-def begun_maintenance(node: Object, boot_id: str, reasons: Iterable[str] = (), roll: str = "") -> dict[str, Any]:
+def begun_maintenance(
+    node: Object, boot_id: str, reasons: Iterable[str] = (), roll: str = "", begun: float = 0
+) -> dict[str, Any]:
     """The mark that the node must carry before it is cordoned; C(reasons) are those of the reboot, C(roll) is the part of the
-    stack that changes on the drained node.
+    stack that changes on the drained node, C(begun) the time of the controller in seconds.
 
     A mark on a cordoned node is that of an interrupted run, which knew who cordoned it. On a schedulable node it is
     stale: whoever uncordoned the node ended that maintenance, and it is we who cordon it now.
@@ -50,17 +49,38 @@ def begun_maintenance(node: Object, boot_id: str, reasons: Iterable[str] = (), r
     cordoned = _is_cordoned(node)
     mark = maintenance_mark(node)
     this_boot = {"boot_id": boot_id, "reasons": list(reasons)}
-    begun = {"rolls": sorted({*(mark.get("rolls") or ()), roll})} if roll else {}
+    rolls = {"rolls": sorted({*(mark.get("rolls") or ()), roll})} if roll else {}
     if mark and cordoned:
-        return {**mark, **this_boot, **begun}
+        # How long it took is not known of one that was interrupted.
+        return {**{key: value for key, value in mark.items() if key != "begun"}, **this_boot, **rolls}
     return {
         **this_boot,
         **({"rolls": [roll]} if roll else {}),
+        **({"begun": int(begun)} if begun else {}),
         "cordoned_by_us": not cordoned,
         "gpus": sum(passthrough_gpus((node.get("status") or {}).get("allocatable") or {}).values()),
         # By the node's own clock, so that the controller's does not matter.
         "heartbeat": str(_condition(node, "Ready").get("lastHeartbeatTime") or ""),
     }
+
+
+def ended_maintenance(mark: Object, act: str, ended: float) -> dict[str, Any]:
+    """What the node remembers of a maintenance that went through; nothing of one that was interrupted."""
+    begun = mark.get("begun")
+    if not isinstance(begun, int) or isinstance(begun, bool) or ended < begun:
+        return {}
+    return {"act": act, "seconds": int(ended) - begun, "ended": int(ended)}
+
+
+def maintenance_preview(node: Object, pods: Iterable[Object] = ()) -> list[str]:
+    """What somebody wants to know before he agrees: the pods that go, and how long it took last time."""
+    names = sorted(undrained_pods(pods))
+    lines = [f"These pods are evicted: {', '.join(names)}."] if names else ["No pod has to be evicted."]
+    last = _annotation(node, LAST)
+    seconds, act = last.get("seconds"), last.get("act")
+    if isinstance(seconds, int) and not isinstance(seconds, bool) and isinstance(act, str):
+        lines.append(f"The last maintenance of this node ({act}) took {seconds // 60} min {seconds % 60} s.")
+    return lines
 
 
 def drain_obstacles(
@@ -199,6 +219,15 @@ _OPERATORS: Mapping[str, Callable[[Any, Sequence[str]], bool]] = {
 
 def _has_emptydir(pod: Object) -> bool:
     return any(volume.get("emptyDir") is not None for volume in (pod.get("spec") or {}).get("volumes") or [])
+
+
+def _annotation(node: Object, key: str) -> dict[str, Any]:
+    """Empty where somebody else has written something there."""
+    try:
+        found = json.loads(((node.get("metadata") or {}).get("annotations") or {}).get(key) or "null")
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _is_control_plane(node: Object) -> bool:

@@ -295,6 +295,21 @@ def test_what_restarts_containerd_came_to_one_node_after_the_other() -> None:
         assert times[earlier][1] <= times[later][0], times
 
 
+def test_the_nodes_tell_of_their_maintenance() -> None:
+    events = lab.kubectl_json("get", "events", "-n", "default")["items"]
+    for node in lab.kubectl_json("get", "nodes")["items"]:
+        name, annotations = node["metadata"]["name"], node["metadata"].get("annotations") or {}
+        told = [one["reason"] for one in events if one["involvedObject"].get("uid") == node["metadata"]["uid"]]
+        ours = [reason for reason in told if reason.startswith("Maintenance")]
+        steps = ("MaintenanceBegun", "MaintenanceDrained", "MaintenanceFinished")
+        # Once for the reboot, and again for each part of the stack that is changed on the drained node.
+        assert len({ours.count(step) for step in steps}) == 1 and set(ours) == (set(steps) if name in NODES else set())
+        assert ("katagpu.io/last-maintenance" in annotations) == (name in NODES)
+        if name in NODES:
+            assert json.loads(annotations["katagpu.io/last-maintenance"])["seconds"] > 0
+            assert "MaintenanceFinished" in lab.kubectl("describe", "node", name)
+
+
 def test_the_report_says_that_the_workload_passed() -> None:
     data = report()
     workloads = data["workloads"]

@@ -18,7 +18,9 @@ from ansible_collections.katagpu.cluster.plugins.plugin_utils._maintenance impor
     begun_maintenance,
     begun_rolls,
     drain_obstacles,
+    ended_maintenance,
     maintenance_mark,
+    maintenance_preview,
 )
 
 BOOT = "11111111-1111-4111-8111-111111111111"
@@ -132,6 +134,32 @@ def test_the_mark_knows_which_parts_of_the_stack_have_begun_a_change() -> None:
     assert "rolls" not in begun_maintenance(node(), BOOT, ["x"])
     annotations = {_maintenance.ANNOTATION: json.dumps(second)}
     assert begun_rolls(annotations) == second["rolls"] and begun_rolls({}) == []
+
+
+def test_how_long_it_took_is_remembered_unless_it_was_interrupted() -> None:
+    mark = begun_maintenance(node(), BOOT, ["the IOMMU is off"], begun=1000.9)
+    assert ended_maintenance(mark, "reboot", 1312.2) == {"act": "reboot", "seconds": 312, "ended": 1312}
+    resumed = begun_maintenance(node(cordoned=True, mark=mark), LATER, ["x"], begun=5000)
+    assert ended_maintenance(resumed, "reboot", 5100) == {}
+    assert ended_maintenance(mark, "reboot", 900) == {}, "a clock that was put back"
+    assert ended_maintenance({"begun": True}, "reboot", 900) == ended_maintenance({}, "reboot", 900) == {}
+
+
+@pytest.mark.parametrize("text", ["", "[1]", "{", '{"seconds": "5", "act": "reboot"}', '{"seconds": 5}'])
+def test_a_note_that_is_not_ours_is_not_shown(text: str) -> None:
+    found = node()
+    found["metadata"]["annotations"] = {_maintenance.LAST: text}
+    assert maintenance_preview(found) == ["No pod has to be evicted."]
+
+
+def test_what_agreeing_would_mean() -> None:
+    found = node()
+    found["metadata"]["annotations"] = {_maintenance.LAST: json.dumps({"act": "reboot", "seconds": 312, "ended": 1})}
+    pods = [pod("web-2"), pod("web-1"), pod("logs", owner="DaemonSet")]
+    assert maintenance_preview(found, pods) == [
+        "These pods are evicted: shop/web-1, shop/web-2.",
+        "The last maintenance of this node (reboot) took 5 min 12 s.",
+    ]
 
 
 def test_a_mark_on_a_schedulable_node_is_stale() -> None:
@@ -256,6 +284,8 @@ MARK = {"boot_id": BOOT, "cordoned_by_us": True, "gpus": 1, "heartbeat": BEAT}
             {"reasons": ["x"]},
             {**MARK, "boot_id": LATER, "reasons": ["x"]},
         ),
+        ("ended_maintenance", ({"begun": 5}, "reboot", 7.5), {}, {"act": "reboot", "seconds": 2, "ended": 7}),
+        ("maintenance_preview", (node(),), {"pods": []}, ["No pod has to be evicted."]),
         ("drain_obstacles", (node(), [pod("bare", owner=None)], []), {"force": True, "host_machine_id": "abc"}, []),
     ],
 )
