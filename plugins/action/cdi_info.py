@@ -35,13 +35,14 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             return {**result, **read, "failed": True}
         facts = read["facts"]
         specs = cdi.parse(facts.get("cdi") or {})
-        nodes = [str(name) for name in (facts.get("devices") or {}).get("/dev/vfio") or []]
+        devices = facts.get("devices") or {}
+        nodes = [str(name) for name in devices.get("/dev/vfio") or []]
         groups = {
             device.address: device.iommu_group
             for device in devices_from_facts(facts["pci"])
             if device.is_nvidia_gpu and device.driver in arguments["drivers"]
         }
-        problems = cdi.problems(specs, arguments["kind"], groups, nodes, arguments["required"])
+        problems = cdi.problems(specs, arguments["kind"], groups, nodes, arguments["required"], cdi.own_nodes(devices))
         node = str(variables.get("inventory_hostname", ""))
         findings = [
             Finding("D05", WARN, f"{problem}.", evidence=("/var/run/cdi", "/etc/cdi"), node=node).as_dict()

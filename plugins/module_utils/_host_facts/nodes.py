@@ -26,7 +26,10 @@ _FOLDER = 64
 def read_devices(root: HostRoot) -> Dict[str, Any]:
     devices: Dict[str, Any] = {path: root.exists(path) for path in _DEVICES}
     devices["/dev/vfio"] = [name for name in root.list("/dev/vfio") if name not in ("vfio", "devices")]
-    devices["/dev/vfio/devices"] = root.list("/dev/vfio/devices")
+    # Which function a node of its own belongs to; nothing where sysfs does not say it.
+    devices["/dev/vfio/devices"] = {
+        name: root.link_name(f"/sys/class/vfio-dev/{name}/device") for name in root.list("/dev/vfio/devices")
+    }
     return devices
 
 

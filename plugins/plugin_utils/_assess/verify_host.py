@@ -114,12 +114,19 @@ def _persistent(view: HostView) -> dict[str, Any]:
 
 
 def _nodes(view: HostView) -> dict[str, Any]:
-    present = [str(name) for name in view.part("devices").get("/dev/vfio") or []]
-    groups = sorted({gpu.iommu_group for gpu in view.gpus if gpu.iommu_group is not None})
-    problems = [f"/dev/vfio/{group} does not exist" for group in groups if group not in present]
-    evidence = ", ".join(f"/dev/vfio/{group}" for group in groups)
+    devices = view.part("devices")
+    present = [str(name) for name in devices.get("/dev/vfio") or []]
+    # A kernel without CONFIG_VFIO_GROUP has no nodes of groups, and a release that passes single functions needs none.
+    by_function = view.release["vfio"]["passes"] == "cdev" and devices.get("/dev/iommu")
+    own = cdi.own_nodes(devices) if by_function else {}
+    wanted = {gpu.address: str(gpu.iommu_group) for gpu in view.gpus if gpu.iommu_group is not None}
+    left = sorted({group for address, group in wanted.items() if address not in own})
+    problems = [f"/dev/vfio/{group} does not exist" for group in left if group not in present]
+    evidence = ", ".join(
+        [*(own[address] for address in sorted(wanted) if address in own), *(f"/dev/vfio/{group}" for group in left)]
+    )
     return check(
-        "V6", view.node, "The VFIO device nodes exist", problems, evidence, "" if groups else "no IOMMU groups"
+        "V6", view.node, "The VFIO device nodes exist", problems, evidence, "" if wanted else "no IOMMU groups"
     )
 
 
@@ -135,7 +142,8 @@ def _cdi(view: HostView) -> dict[str, Any]:
     kind = view.release["resource"]["cdi_kind"]
     specs = cdi.parse(view.part("cdi"))
     groups = {gpu.address: gpu.iommu_group for gpu in view.gpus if gpu.driver in _accepted(view)}
-    problems = cdi.problems(specs, kind, groups, [str(name) for name in view.part("devices").get("/dev/vfio") or []])
+    nodes = [str(name) for name in view.part("devices").get("/dev/vfio") or []]
+    problems = cdi.problems(specs, kind, groups, nodes, by_function=cdi.own_nodes(view.part("devices")))
     shown = [
         f"{kind}={device['name']} -> {', '.join(device['nodes'])}"
         for spec in specs

@@ -102,9 +102,12 @@ def test_files_are_handed_over_as_they_are(tmp_path: Path) -> None:
         "/opt/a/readme": "",
         "/dev/vfio/vfio": "",
         "/dev/vfio/12": "",
+        "/dev/vfio/devices/vfio0": "",
+        "/dev/vfio/devices/vfio1": "",
         "/dev/kvm": "",
     }
-    machines.build({"files": files, "links": {"/var/run": "/run"}}, tmp_path)
+    function = {"/sys/class/vfio-dev/vfio0/device": "/sys/devices/pci0000:64/0000:65:00.0"}
+    machines.build({"files": files, "links": {"/var/run": "/run", **function}}, tmp_path)
     root = HostRoot(str(tmp_path))
     assert read_kubelet(root)["config"]["text"] == "kind: KubeletConfiguration\n"
     assert list(read_kubelet(root)["flags"]) == ["/var/lib/kubelet/kubeadm-flags.env"]
@@ -120,6 +123,7 @@ def test_files_are_handed_over_as_they_are(tmp_path: Path) -> None:
     }
     devices = nodes.read_devices(root)
     assert devices["/dev/kvm"] is True and devices["/dev/vfio"] == ["12"] and devices["/dev/iommu"] is False
+    assert devices["/dev/vfio/devices"] == {"vfio0": "0000:65:00.0", "vfio1": None}
 
 
 def test_os_release_keeps_what_is_asked_for() -> None:

@@ -142,6 +142,21 @@ def spec(*names: str, kind: str = "nvidia.com/pgpu") -> str:
     [
         (spec("/dev/vfio/12"), {GPU: "12"}, ["12"], []),
         (spec("/dev/vfio/devices/vfio0"), {GPU: "12"}, ["12"], []),
+        (
+            spec("/dev/vfio/devices/vfio1"),
+            {GPU: "12"},
+            ["12"],
+            [
+                f"GPU {GPU} is on VFIO (group 12) and has no entry in the CDI specification nvidia.com/pgpu",
+                "the CDI specification nvidia.com/pgpu names /dev/vfio/devices/vfio1, which belongs to no GPU on VFIO",
+            ],
+        ),
+        (
+            spec("/dev/vfio/devices/vfio0", "/dev/vfio/devices/vfio7"),
+            {GPU: "12"},
+            ["12"],
+            ["the CDI specification nvidia.com/pgpu names /dev/vfio/devices/vfio7, which does not exist"],
+        ),
         (spec("/dev/vfio/vfio", "/dev/vfio/12"), {GPU: "12"}, ["12"], []),
         (
             spec("/dev/vfio/13"),
@@ -164,7 +179,9 @@ def spec(*names: str, kind: str = "nvidia.com/pgpu") -> str:
 def test_a_specification_agrees_with_what_is_bound(
     text: str, groups: dict[str, str | None], nodes: list[str], expected: list[str]
 ) -> None:
-    assert cdi.problems(cdi.parse({"/var/run/cdi/a.yaml": text}), "nvidia.com/pgpu", groups, nodes) == expected
+    own = cdi.own_nodes({"/dev/vfio/devices": {"vfio0": GPU, "vfio1": "0000:66:00.0", "vfio2": None}})
+    found = cdi.problems(cdi.parse({"/var/run/cdi/a.yaml": text}), "nvidia.com/pgpu", groups, nodes, by_function=own)
+    assert found == expected
 
 
 def test_a_device_that_is_defined_twice_is_told() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.katagpu.cluster.plugins.plugin_utils import _releases
 from tests.unit.assess_host import ARTIFACTS, audio, gpu, judge
 from tests.unit.host_stages import READY, ready, results
 
@@ -95,3 +96,15 @@ def test_the_arguments_are_checked_as_the_kernel_reads_them(
     checks = judge(description, tmp_path, verify=True, desired=wish)["checks"]
     (found,) = [item for item in checks if item["id"] == "V2"]
     assert found["result"] == result and part in found["evidence"]
+
+
+def test_a_kernel_without_nodes_of_groups_is_enough_where_functions_are_passed(tmp_path: Path) -> None:
+    """As with CONFIG_VFIO_GROUP=n: the release 26.7 passes /dev/vfio/devices/vfio0, the release 23.9 a group."""
+    description = provisioned(files={"/dev/iommu": "", "/dev/vfio/devices/vfio0": ""})
+    del description["files"]["/dev/vfio/12"]
+    function = f"/sys/devices/pci0000:00/{description['pci'][0]['address']}"
+    description["links"] = {**description.get("links", {}), "/sys/class/vfio-dev/vfio0/device": function}
+    for name, wanted in (("26.7", "passed"), ("23.9", "failed")):
+        answer = judge(description, tmp_path / name, verify=True, release=_releases.lookup(name))
+        (nodes,) = [item for item in answer["checks"] if item["id"] == "V6"]
+        assert nodes["result"] == wanted, nodes
