@@ -92,6 +92,10 @@ refusals: setup packages ## Bring about every refusal on a control plane of its 
 owner: setup packages ## katagpu_vfio_owner: host on a machine of its own (the lab must be down)
 	@$(STAGE) owner
 
+.PHONY: faults
+faults: setup packages ## Disturb a provisioning by kills and outages, and run it again after each (KILLS=20, the lab must be down)
+	@$(BIN)/python -m tests.integration.faults --kills $(or $(KILLS),5)
+
 .PHONY: power-cuts
 power-cuts: setup packages ## Cut the power of a machine while it is prepared (CUTS=8 for each way, the lab must be down)
 	@$(BIN)/python -m tests.integration.power_cuts --cuts $(or $(CUTS),8)
