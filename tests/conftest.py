@@ -9,7 +9,7 @@ import os
 import sys
 from pathlib import Path
 
-from hypothesis import Phase, settings
+from hypothesis import HealthCheck, Phase, settings
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 COLLECTIONS = REPOSITORY / ".build" / "collections"
@@ -26,7 +26,13 @@ for entry in (str(COLLECTIONS), str(REPOSITORY)):
 settings.register_profile("steady", derandomize=True, deadline=None)
 settings.register_profile("search", max_examples=2000, deadline=None)
 # A mutant is dead with the first example that fails, which need not be a small one.
+# The tests of one mutant run in the process that has run them all before, with other objects for their classes.
 settings.register_profile(
-    "mutants", derandomize=True, deadline=None, database=None, phases=[Phase.explicit, Phase.generate]
+    "mutants",
+    derandomize=True,
+    deadline=None,
+    database=None,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
