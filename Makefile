@@ -125,8 +125,9 @@ fuzz: setup ## Parsers against bytes that nobody would write (SECONDS=600 for al
 	@$(BIN)/python -m tests.fuzz --seconds $(if $(filter command line environment,$(origin SECONDS)),$(SECONDS),600) -- $(ONLY)
 
 .PHONY: docs
-docs: setup ## Write the release matrix of the documentation from the release data
+docs: setup ## Write the release matrix of the documentation and the manifests with our rights from the release data
 	@$(BIN)/python -m tests.docs.releases
+	@$(BIN)/python -m tests.docs.rbac
 
 .PHONY: build
 build: setup ## Build the collection tarball into .build/dist

@@ -15,7 +15,7 @@ from ansible_collections.katagpu.cluster.plugins.module_utils._cluster.client im
     KubernetesApi,
 )
 from ansible_collections.katagpu.cluster.plugins.module_utils._errors import KatagpuError
-from ansible_collections.katagpu.cluster.plugins.plugin_utils import _cluster_read, _helm, _releases
+from ansible_collections.katagpu.cluster.plugins.plugin_utils import _cluster_read, _helm, _releases, _rights
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._arguments import accepted_findings, release_of
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess import cluster, rolls, workloads
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess.cluster_view import ClusterView
@@ -34,6 +34,8 @@ ARGUMENTS: dict[str, Any] = {
     "objects": {"type": "list", "elements": "dict", "default": []},
     "helm": {"type": "list", "elements": "dict", "default": []},
     "permissions": {"type": "bool", "default": True},
+    "access": {"type": "str", "default": "deploy", "choices": ["read", "verify", "deploy"]},
+    "workload_namespace": {"type": "str"},
     "default_workload": {"type": "str", "default": "container", "choices": ["container", "vm-passthrough"]},
     "gpu_operator_namespace": {"type": "str"},
     "coco_operator_namespace": {"type": "str"},
@@ -92,23 +94,20 @@ def inform(
 ) -> dict[str, Any]:
     """Everything but the credentials; C(api) may be anything that answers like one."""
     named: dict[str, Any] = {name: dict(entry or {}) for name, entry in (arguments.get("nodes") or {}).items()}
-    places = {
-        part: str(arguments.get(f"{part}_namespace") or (release.get(part) or {}).get("namespace") or "")
-        for part in ("gpu_operator", "coco_operator", "kata_deploy")
-    }
-    spaces = [space for space in (*places.values(), *(arguments.get("namespaces") or [])) if space]
+    where = _rights.places(release, arguments, str(arguments.get("workload_namespace") or ""))
+    places = {part: where.namespaces.get(part, "") for part in _rights.PARTS}
+    plain = {places["coco_operator"]} - {""}
     wanted_helm = arguments.get("helm") or []
-    spaces += [str(item["namespace"]) for item in wanted_helm if item.get("namespace")]
-    needed = _cluster_read.permissions_of(release) if arguments.get("permissions", True) else ()
-    read = _cluster_read.read(api, spaces, needed)
+    spaces = {*where.all, *(arguments.get("namespaces") or [])} - plain
+    spaces |= {str(item["namespace"]) for item in wanted_helm if item.get("namespace")}
+    access = str(arguments.get("access") or "deploy")
+    needed = _rights.asked(release, where, access) if arguments.get("permissions", True) else []
+    read = _cluster_read.read(api, spaces, needed, plain)
     selector = arguments.get("kata_selector") or {}
     facts = _cluster_read.facts_of(read, selector)
-    raw_helm = [item for space in read["namespaces"] for item in _helm.latest(read["raw"][f"helm {space}"])]
+    raw_helm = [item for space in read["namespaces"] for item in _helm.latest(read["raw"].get(f"helm {space}", ()))]
     helm = [_helm.verdict(item, raw_helm, facts["adopted"]) for item in wanted_helm]
-    names = {
-        part: str(arguments.get(f"{part}_name") or (release.get(part) or {}).get("name") or "")
-        for part in ("gpu_operator", "kata_deploy")
-    }
+    names = {part: where.names.get(part, "") for part in ("gpu_operator", "kata_deploy")}
     eligible = arguments.get("eligible")
     view = ClusterView(
         facts,
@@ -123,6 +122,7 @@ def inform(
         workload_memory_mib=int(arguments.get("workload_memory_mib") or 0),
         operator_release=f"{places['gpu_operator']}/{names['gpu_operator']}" if names["gpu_operator"] else "",
         kata_release=f"{places['kata_deploy']}/{names['kata_deploy']}" if names["kata_deploy"] else "",
+        access=access,
     )
     findings = accept([finding for judge in cluster.JUDGES for finding in judge(view)], accepted)
     kept = {
@@ -133,7 +133,7 @@ def inform(
     return {
         **_shape(findings),
         "reachable": True,
-        **{key: value for key, value in facts.items() if key not in ("nodes", "helm_releases")},
+        **{key: value for key, value in facts.items() if key not in ("nodes", "helm_releases", "rights")},
         "nodes": kept,
         "helm_releases": [{k: v for k, v in item.items() if k != "values"} for item in facts["helm_releases"]],
         "missing_nodes": view.missing,

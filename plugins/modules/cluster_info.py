@@ -52,6 +52,20 @@ options:
     description: Whether the permissions of the credentials are read.
     type: bool
     default: true
+  access:
+    description:
+      - What the run is to do with the cluster, and so what the credentials have to be allowed.
+      - V(deploy) is everything. V(verify) is to read, and the sample workload in O(workload_namespace).
+      - V(read) asks for everything too, but credentials that may read all that is needed and change nothing are enough for it.
+    type: str
+    choices:
+      - read
+      - verify
+      - deploy
+    default: deploy
+  workload_namespace:
+    description: Namespace of the sample workload. Nothing means that none is run.
+    type: str
   default_workload:
     description: The workload of nodes that have no workload label.
     type: str

@@ -86,7 +86,8 @@ def main() -> None:
         argument_spec={
             "root": {"type": "path", "default": "/"},
             "path": {"type": "path"},
-            "content": {"type": "str"},
+            # A configuration may hold credentials, and arguments go to the journal.
+            "content": {"type": "str", "no_log": True},
             "sha256": {"type": "str"},
             "mode": {"type": "str", "default": "0644"},
             "backup": {"type": "bool", "default": True},

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -21,33 +21,9 @@ from ansible_collections.katagpu.cluster.plugins.module_utils._cluster.readiness
     TEMPLATE_ANNOTATION,
     TEMPLATE_LABEL,
 )
-from ansible_collections.katagpu.cluster.plugins.plugin_utils import _compare, _helm
+from ansible_collections.katagpu.cluster.plugins.plugin_utils import _compare, _helm, _permissions
+from ansible_collections.katagpu.cluster.plugins.plugin_utils._rights import NEW_NAMESPACE, Review
 
-# What we need to be allowed to do: verb, group, resource, subresource.
-PERMISSIONS: tuple[tuple[str, str, str, str], ...] = (
-    ("list", "", "nodes", ""),
-    ("get", "", "nodes", ""),
-    ("patch", "", "nodes", ""),
-    ("create", "", "pods", "eviction"),
-    ("list", "", "pods", ""),
-    ("list", "policy", "poddisruptionbudgets", ""),
-    ("create", "", "namespaces", ""),
-    ("patch", "", "namespaces", ""),
-    ("get", "", "configmaps", ""),
-    ("patch", "", "configmaps", ""),
-    ("create", "", "secrets", ""),
-    ("list", "", "secrets", ""),
-    ("create", "", "serviceaccounts", ""),
-    ("create", "", "services", ""),
-    ("create", "apps", "deployments", ""),
-    ("create", "apps", "daemonsets", ""),
-    ("create", "apiextensions.k8s.io", "customresourcedefinitions", ""),
-    ("create", "rbac.authorization.k8s.io", "clusterroles", ""),
-    ("create", "rbac.authorization.k8s.io", "clusterrolebindings", ""),
-    ("create", "node.k8s.io", "runtimeclasses", ""),
-    ("create", "nvidia.com", "clusterpolicies", ""),
-    ("create", "confidentialcontainers.org", "ccruntimes", ""),
-)
 _CRD_GROUPS = (
     "nvidia.com",
     "confidentialcontainers.org",
@@ -74,17 +50,13 @@ _UNITS.update({f"{unit}i": 1024**power for power, unit in enumerate("KMGT", 1)})
 HELM_RELEASE = "katagpu.io/helm-"
 
 
-def permissions_of(release: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
-    """What has to be allowed for the parts of this release."""
-    needless = [] if "coco_operator" in release else ["ccruntimes"]
-    # kubeadm's configuration of the kubelet.
-    needless += [] if "kubelet" in release else ["configmaps"]
-    return [item for item in PERMISSIONS if item[2] not in needless]
-
-
-def read(api: Api, namespaces: Iterable[str], permissions: Iterable[tuple[str, str, str, str]] = ()) -> dict[str, Any]:
-    """One entry for each reader; what may not be read is named in C(denied) and is empty."""
-    spaces = sorted(set(namespaces))
+def read(
+    api: Api, namespaces: Iterable[str], wanted: Sequence[Review] = (), without_helm: Iterable[str] = ()
+) -> dict[str, Any]:
+    """One entry for each reader; what may not be read is named in C(denied) and is empty. C(wanted) are rights to ask for.
+    In the namespaces C(without_helm) Services are read and no Secrets."""
+    spaces = sorted({*namespaces, *without_helm})
+    plain = set(without_helm) - set(namespaces)
     readers: dict[str, Callable[[], Any]] = {
         "version": lambda: api.get("/version"),
         "nodes": lambda: list_all(api, "/api/v1/nodes"),
@@ -104,16 +76,18 @@ def read(api: Api, namespaces: Iterable[str], permissions: Iterable[tuple[str, s
         readers[f"namespace {space}"] = _getter(api, f"/api/v1/namespaces/{space}")
         readers[f"daemonsets {space}"] = _lister(api, f"/apis/apps/v1/namespaces/{space}/daemonsets")
         readers[f"deployments {space}"] = _lister(api, f"/apis/apps/v1/namespaces/{space}/deployments")
-        readers[f"services {space}"] = _lister(api, f"/api/v1/namespaces/{space}/services")
-        readers[f"helm {space}"] = _lister(
-            api, f"/api/v1/namespaces/{space}/secrets", {"labelSelector": _helm.SELECTOR}
-        )
+        if space in plain:
+            readers[f"services {space}"] = _lister(api, f"/api/v1/namespaces/{space}/services")
+        else:
+            query = {"labelSelector": _helm.SELECTOR}
+            readers[f"helm {space}"] = _lister(api, f"/api/v1/namespaces/{space}/secrets", query)
     denied: list[str] = []
     with ThreadPoolExecutor(max_workers=_WORKERS) as pool:
-        allowed = pool.map(lambda item: _allowed(api, item), permissions)
         results = {name: pool.submit(_guard, name, reader, denied) for name, reader in readers.items()}
+        granted = _permissions.granted(api, wanted, pool)
         raw = {name: future.result() for name, future in results.items()}
-        granted = dict(allowed)
+    if all(raw[f"namespace {space}"] for space in spaces):
+        granted.pop(NEW_NAMESPACE, None)
     return {"raw": raw, "denied": sorted(denied), "permissions": granted, "namespaces": spaces}
 
 
@@ -143,21 +117,6 @@ def _guard(name: str, reader: Callable[[], Any], denied: list[str]) -> Any:
         return []
 
 
-def _allowed(api: Api, item: tuple[str, str, str, str]) -> tuple[str, bool]:
-    verb, group, resource, subresource = item
-    attributes = {"verb": verb, "group": group, "resource": resource, "subresource": subresource}
-    answer = api.post(
-        "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
-        {
-            "apiVersion": "authorization.k8s.io/v1",
-            "kind": "SelfSubjectAccessReview",
-            "spec": {"resourceAttributes": attributes},
-        },
-    )
-    name = f"{verb} {resource}" + (f"/{subresource}" if subresource else "") + (f".{group}" if group else "")
-    return name, bool((answer.get("status") or {}).get("allowed"))
-
-
 def facts_of(read_result: Mapping[str, Any], labels: Iterable[str] = ()) -> dict[str, Any]:
     """Compact facts out of raw objects; all nodes are still in it, with C(labels) beside those that are always kept."""
     kept = frozenset(labels)
@@ -176,12 +135,15 @@ def facts_of(read_result: Mapping[str, Any], labels: Iterable[str] = ()) -> dict
         "daemonsets": {space: _by_name(raw[f"daemonsets {space}"], _daemonset) for space in spaces},
         "outdated_pods": {space: _outdated(raw[f"daemonsets {space}"], raw["pods"]) for space in spaces},
         "deployments": {space: _by_name(raw[f"deployments {space}"], _deployment) for space in spaces},
-        "services": {space: sorted(item["metadata"]["name"] for item in raw[f"services {space}"]) for space in spaces},
-        "helm_releases": [item for space in spaces for item in _helm.latest(raw[f"helm {space}"])],
+        "services": {
+            space: sorted(item["metadata"]["name"] for item in raw.get(f"services {space}", ())) for space in spaces
+        },
+        "helm_releases": [item for space in spaces for item in _helm.latest(raw.get(f"helm {space}", ()))],
         "gpu_pods": [found for pod in raw["pods"] if (found := _gpu_pod(pod))["resources"]],
         "nfd": sorted(f"{item['metadata'].get('namespace', '')}/{item['metadata']['name']}" for item in raw["nfd"]),
         "adopted": sorted(f"{space}/{name}" for space in spaces for name in _adopted(raw[f"namespace {space}"])),
-        "permissions": read_result["permissions"],
+        "permissions": {str(review): allowed for review, allowed in read_result["permissions"].items()},
+        "rights": read_result["permissions"],
         "denied": read_result["denied"],
     }
 

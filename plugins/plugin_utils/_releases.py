@@ -40,6 +40,14 @@ _ALWAYS: dict[str, Any] = {
         "feature_gates?": [{"name": str, "from?": str, "below?": str, "confidential?": bool}],
     },
 }
+# What a part of the stack writes into the API, in the way of kubectl: deployments.apps. Rights are made of it.
+_CREATES: dict[str, Any] = {
+    "kinds": [str],
+    "cluster_kinds": [str],
+    "roles": [str],
+    "cluster_roles": [str],
+    "cluster_role_bindings": [str],
+}
 _INSTALLABLE: dict[str, Any] = {
     "architectures": [str],
     "install_order": [("gpu_operator", "coco_operator", "kata_deploy")],
@@ -55,6 +63,7 @@ _INSTALLABLE: dict[str, Any] = {
         "tolerations": [dict],
         "crds": [str],
         "enums": dict,
+        "creates": _CREATES,
         # Whether an operand of Kata nodes restarts containerd when it starts.
         "restarts_runtime?": bool,
     },
@@ -71,6 +80,7 @@ _INSTALLABLE: dict[str, Any] = {
         "containers": int,
         "images": dict,
         "service": str,
+        "creates": _CREATES,
         "crd": str,
         "api_version": str,
         "ccruntime": str,
@@ -90,6 +100,7 @@ _INSTALLABLE: dict[str, Any] = {
         "values": dict,
         "node_selector": dict,
         "job_node_selectors?": [str],
+        "creates": _CREATES,
         "daemonset": str,
         "done_label": dict,
         "runtime_classes": [str],

@@ -30,6 +30,8 @@ CACHE = _cache()
 
 STATE_FILE = STATE / "state.json"
 KUBECONFIG = STATE / "kubeconfig"
+# What the API server has let the collection do, and refused.
+AUDIT = STATE / "audit"
 SSH_DIR = STATE / "ssh"
 SSH_KEY = SSH_DIR / "id_ed25519"
 KNOWN_HOSTS = SSH_DIR / "known_hosts"

@@ -22,6 +22,9 @@ class FakeApi:
         self.calls: list[tuple[str, str]] = []
         self.requests = 0
         self.refuse: dict[str, int] = {}
+        # What the rules say, whether there is more than rules, and what the API answers when it is asked for one right.
+        self.rules: list[dict[str, Any]] = []
+        self.incomplete = True
         self.allowed = True
         self._changed = threading.Condition()
         self._events: list[tuple[str, dict[str, Any]]] = []
@@ -46,6 +49,8 @@ class FakeApi:
 
     def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         self._count("POST", path)
+        if path.endswith("/selfsubjectrulesreviews"):
+            return {**body, "status": {"resourceRules": self.rules, "incomplete": self.incomplete}}
         return {**body, "status": {"allowed": self.allowed}}
 
     def watch(self, path: str, query: Mapping[str, str]) -> Iterator[dict[str, Any]]:

@@ -10,7 +10,7 @@ import ipaddress
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess import cc_mode, ranges, rolls, takeover
+from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess import cc_mode, permissions, ranges, rolls, takeover
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess.cluster_view import PREVIEW, ClusterView, some
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess.stack import (
     generations,
@@ -272,23 +272,6 @@ def _vgpu(name: str) -> Finding:
     )
 
 
-def permissions(view: ClusterView) -> list[Finding]:
-    missing = sorted(name for name, allowed in view.facts["permissions"].items() if not allowed)
-    missing += [f"read {name}" for name in view.facts["denied"]]
-    if not missing:
-        return []
-    return [
-        Finding(
-            "permissions",
-            BLOCK,
-            f"the credentials may not: {', '.join(missing)}.",
-            "The installation would stop half way.",
-            "use credentials of a cluster administrator.",
-            ("SelfSubjectAccessReview",),
-        )
-    ]
-
-
 def running_pods(view: ClusterView) -> list[Finding]:
     busy = [pod for pod in view.facts["gpu_pods"] if pod["node"] in view.kata]
     if not busy:
@@ -321,7 +304,7 @@ JUDGES: tuple[Judge, ...] = (
     takeover.operands_off,
     takeover.taints,
     takeover.node_feature_discovery,
-    permissions,
+    permissions.permissions,
     half_installed,
     running_pods,
     rolls.restarts,

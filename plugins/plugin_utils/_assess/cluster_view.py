@@ -37,6 +37,8 @@ class ClusterView:
     operator_release: str = ""
     # The same of kata-deploy.
     kata_release: str = ""
+    # What the run does: read, verify or deploy.
+    access: str = "deploy"
 
     @cached_property
     def nodes(self) -> Mapping[str, Mapping[str, Any]]:

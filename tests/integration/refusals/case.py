@@ -64,7 +64,7 @@ def inventory(folder: Path) -> Inventory:
         "container_nodes": {"hosts": {name: {} for name in CONTAINER}},
         "all": {
             "vars": {
-                "katagpu_kubeconfig": str(lab.STATE / "kubeconfig"),
+                "katagpu_kubeconfig": str(lab.STATE / "kubeconfig-katagpu-deployer"),
                 "katagpu_report_dir": str(folder / "report"),
                 "katagpu_accepted_findings": ACCEPTED,
                 "gpu_operator_chart_ref": f"{charts}/gpu-operator-{{{{ katagpu_stack.gpu_operator.chart_version }}}}",

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import ssl
 import time
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.lab import paths, processes
-from tests.lab.controlplane import access, binaries, pki
+from tests.lab.controlplane import access, binaries, pki, rights
 from tests.lab.errors import LabError
 from tests.lab.node.api import Api, ApiError
 
@@ -82,6 +83,8 @@ def _prepare() -> None:
     pki.write_private(Path(paths.KUBECONFIG), pki.kubeconfig(API, ca.pair, admin).encode())
     standin = pki.kubeconfig(API, ca.pair, token=tokens[access.STANDIN], user=access.STANDIN)
     pki.write_private(standin_kubeconfig(), standin.encode())
+    pki.write_private(directory() / "audit-policy.json", json.dumps(rights.AUDIT_POLICY).encode())
+    paths.ensure(paths.AUDIT, 0o700)
     for name in ("kube-controller-manager", "kube-scheduler"):
         client = ca.issue(name, f"system:{name}", names=(ADDRESS, "localhost"))
         pki.write_private(directory() / f"{name}.kubeconfig", pki.kubeconfig(API, ca.pair, client, user=name).encode())
@@ -145,6 +148,9 @@ def _apiserver_arguments() -> list[str]:
         "--service-cluster-ip-range=10.96.0.0/16",
         "--allow-privileged=true",
         "--profiling=false",
+        f"--audit-policy-file={directory() / 'audit-policy.json'}",
+        f"--audit-log-path={rights.audit_log()}",
+        "--audit-log-mode=blocking-strict",
     ]
 
 
@@ -211,6 +217,7 @@ def cluster_up(progress: Progress) -> None:
     _wait("kube-controller-manager", f"https://{ADDRESS}:{CONTROLLER_MANAGER_PORT}/healthz")
     _wait("kube-scheduler", f"https://{ADDRESS}:{SCHEDULER_PORT}/healthz")
     _wait_for_namespaces(api())
+    _grant_ours(api())
     if fresh:
         version = binaries.version_of(binaries.KUBERNETES)
         progress(f"control plane | Kubernetes {version} ready at {API} in {time.monotonic() - started:.1f} s")
@@ -259,6 +266,24 @@ def _grant(client: Api) -> None:
             if error.status != 409:
                 raise
             client.replace(f"{path}/{item['metadata']['name']}", item)
+
+
+def _grant_ours(client: Api) -> None:
+    """The collection's own users, as an administrator would set them up: its manifests, and a token for each account."""
+    for item in rights.manifests(rights.releases()):
+        path = rights.path_of(item)
+        try:
+            client.create(path, item)
+        except ApiError as error:
+            if error.status != 409:
+                raise
+            if item["kind"] != "Namespace":
+                client.replace(f"{path}/{item['metadata']['name']}", item)
+    for user in rights.USERS:
+        body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 7 * 86400}}
+        answer = client.create(rights.token_path(user), body)
+        text = pki.kubeconfig(API, authority().pair, token=answer["status"]["token"], user=user)
+        pki.write_private(rights.kubeconfig_of(user), text.encode())
 
 
 def _wait_for_namespaces(client: Api, seconds: float = 30.0) -> None:

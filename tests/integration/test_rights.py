@@ -1,0 +1,213 @@
+# Copyright (c) 2026, katagpu contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The rights that the collection contains, on a real API server: what they are enough for, and what they do not let anybody do.
+
+The control plane runs alone. What needs nodes is in the end-to-end tests, which run with the same rights.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ansible_collections.katagpu.cluster.plugins.plugin_utils import _charts, _releases
+from tests.integration import lab
+from tests.integration.refusals.case import baseline, inventory
+from tests.lab.controlplane import rights
+from tests.lab.scene import CHARTS, Scene
+
+READER, DEPLOYER = rights.USERS
+SHIPPED = lab.REPOSITORY / "roles" / "preflight" / "files"
+CURRENT, LEGACY = _releases.lookup("26.7"), _releases.lookup("23.9")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    if not os.environ.get("KATAGPU_KEEP_LAB"):
+        lab.lab("down")
+    lab.lab("cluster-up", "--bare")
+    with Scene(tmp_path_factory.mktemp("baseline")) as scene:
+        baseline(scene)
+        yield
+    if not os.environ.get("KATAGPU_KEEP_LAB"):
+        lab.lab("down")
+
+
+def run(playbook: str, folder: Path, user: str, *arguments: str) -> tuple[lab.PlaybookRun, dict[str, Any]]:
+    """On the inventory of the refusals, with the findings by id."""
+    hosts = inventory(folder)
+    hosts["all"]["vars"]["katagpu_kubeconfig"] = str(rights.kubeconfig_of(user))
+    file = folder / "hosts.yml"
+    file.write_text(yaml.safe_dump(hosts), encoding="utf-8")
+    done = lab.playbook(playbook, "--limit", "localhost,container-1", *arguments, inventory=file)
+    report = folder / "report" / "report.json"
+    found = json.loads(report.read_text(encoding="utf-8"))["findings"] if report.exists() else []
+    return done, {item["id"]: item for item in found}
+
+
+def may(user: str, *words: str) -> bool:
+    """Asked by the administrator for somebody else, so that it is not in the log of what that user did."""
+    command = [str(lab.STATE / "bin" / "kubectl"), "--kubeconfig", str(lab.STATE / "kubeconfig"), "auth", "can-i", *words]
+    done = subprocess.run([*command, "--as", rights.ACCOUNTS[user]], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() in ("yes", "no"), done.stderr
+    return done.stdout.strip() == "yes"
+
+
+# What they are enough for
+
+
+def test_the_reader_runs_preflight_and_is_told_what_it_is_not_enough_for(tmp_path: Path) -> None:
+    done, found = run("preflight", tmp_path, READER)
+    assert done.returncode == 0, done.output
+    assert found["permissions"]["severity"] == "info"
+    assert "may only read" in found["permissions"]["message"]
+
+
+def test_the_deployer_lacks_nothing(tmp_path: Path) -> None:
+    for release in ("26.7", "23.9"):
+        done, found = run("preflight", tmp_path / release, DEPLOYER, "-e", f"katagpu_release={release}")
+        assert found and "permissions" not in found, done.output
+
+
+def test_the_reader_is_refused_before_anything_is_changed(tmp_path: Path) -> None:
+    done, _ = run("cluster", tmp_path, READER)
+    text = " ".join(done.output.split())
+    assert done.returncode != 0 and "[permissions][block] the credentials may not: " in text, done.output
+    assert "get/watch/patch nodes" in text and "katagpu.cluster.rbac" in text
+    assert not any(done.changed.values())
+
+
+def test_the_sample_workload_is_a_right_of_its_own(tmp_path: Path) -> None:
+    refused, _ = run("verify", tmp_path, READER)
+    text = " ".join(refused.output.split())
+    assert "create/delete pods in default" in text or "pods in default" in text
+    assert "set verify_workload_enabled to false" in text, refused.output
+    _, found = run("verify", tmp_path / "without", READER, "-e", "verify_workload_enabled=false")
+    assert found and "permissions" not in found
+    manifest = str(SHIPPED / "rbac-workload.yml")
+    lab.kubectl("apply", "-f", manifest)
+    try:
+        _, found = run("verify", tmp_path / "with", READER)
+        assert found and "permissions" not in found
+        assert may(READER, "create", "pods", "-n", "default") and not may(READER, "create", "pods", "-n", "kube-system")
+    finally:
+        lab.kubectl("delete", "-f", manifest)
+
+
+# What they are not enough for
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "patch nodes",
+        "create pods",
+        "delete pods -n gpu-operator",
+        "create secrets -n gpu-operator",
+        "list secrets",
+        "list secrets -n default",
+        "get nodes/proxy",
+        "create serviceaccounts/token -n gpu-operator",
+        "impersonate users",
+    ],
+)
+def test_the_reader_may_not(words: str) -> None:
+    assert not may(READER, *words.split())
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "list secrets",
+        "get secrets -n default",
+        "get secrets -n kube-system",
+        "delete pods",
+        "delete pods -n kube-system",
+        "create pods -n kube-system",
+        "create pods/exec -n gpu-operator",
+        "delete nodes",
+        "get nodes/proxy",
+        "delete namespaces",
+        "patch namespaces/kube-system",
+        "patch namespaces/default",
+        "create daemonsets.apps -n kube-system",
+        "patch configmaps/coredns -n kube-system",
+        "bind clusterroles/cluster-admin",
+        "patch clusterroles/cluster-admin",
+        "delete clusterrolebindings/cluster-admin",
+        "patch clusterrolebindings/cluster-admin",
+        "delete customresourcedefinitions.apiextensions.k8s.io",
+        "create validatingwebhookconfigurations",
+        "impersonate users",
+        "* *",
+    ],
+)
+def test_the_deployer_may_not(words: str) -> None:
+    assert not may(DEPLOYER, *words.split())
+
+
+def test_the_questions_can_be_answered_with_yes() -> None:
+    assert may(DEPLOYER, "list", "secrets", "-n", "gpu-operator") and may(DEPLOYER, "bind", "clusterroles/gpu-operator")
+    assert may(READER, "list", "secrets", "-n", "kata-system")
+
+
+# Helm
+
+
+def helm(*arguments: str) -> str:
+    command = [str(lab.STATE / "bin" / "helm"), "--kubeconfig", str(rights.kubeconfig_of(DEPLOYER)), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def cases() -> Iterator[tuple[str, str, str, dict[str, Any]]]:
+    for release in (CURRENT, LEGACY):
+        part = release["gpu_operator"]
+        yield f"gpu-operator-{part['chart_version']}", part["name"], part["namespace"], part["values"]
+    part = CURRENT["kata_deploy"]
+    for mode in ("daemonset", "job"):
+        values = _charts.kata_deploy_values(CURRENT, "k8s", part["node_selector"], [], {"deploymentMode": mode})
+        yield f"kata-deploy-{part['chart_version']}", part["name"], part["namespace"], values
+
+
+@pytest.mark.parametrize(("chart", "name", "namespace", "values"), cases(), ids=["26.7", "23.9", "kata", "kata-jobs"])
+def test_helm_installs_repairs_changes_and_removes(
+    chart: str, name: str, namespace: str, values: dict[str, Any], tmp_path: Path
+) -> None:
+    """The hooks of the charts need a node; the end-to-end tests run them."""
+    file = tmp_path / "values.json"
+    file.write_text(json.dumps(values), encoding="utf-8")
+    rest = [str(CHARTS / chart), "-n", namespace, "-f", str(file), "--no-hooks"]
+    with Scene(tmp_path) as scene:
+        before = scene._crds()
+        try:
+            helm("install", name, *rest)
+            helm("upgrade", name, *rest, "--force")
+            helm("upgrade", name, *rest, "--set", "nfd.enabled=false")
+        finally:
+            helm("uninstall", name, "-n", namespace, "--no-hooks")
+            scene._remove_crds(before)
+            for kind, prefix in (("clusterrole", "kata-deploy"), ("clusterrolebinding", "kata-deploy")):
+                # The chart keeps them for its hook.
+                for item in lab.kubectl_json("get", kind)["items"]:
+                    if item["metadata"]["name"].startswith(prefix):
+                        lab.kubectl("delete", kind, item["metadata"]["name"])
+    assert name not in helm("list", "-n", namespace, "-o", "json")
+
+
+def test_an_operator_that_wants_more_than_its_own_roles_is_refused(tmp_path: Path) -> None:
+    """A role of any other name can be made, and nobody can be bound to it."""
+    meta = {"name": "somebody-elses"}
+    scene_role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": meta, "rules": []}
+    with Scene(tmp_path) as scene:
+        scene.create(scene_role)
+        assert not may(DEPLOYER, "bind", "clusterroles/somebody-elses")

@@ -1,0 +1,226 @@
+# Copyright (c) 2026, katagpu contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Secrets that are given to the collection are in nothing that it prints or writes, however much is printed.
+
+Each is a text of its own, planted where a user has it, and looked for in the output with -vvv and --diff, the report, the
+journal, the log of the tests, the state of the lab and what is left in temporary folders. Helm's own record of a release is
+excepted, and so is the API: that is where they have to go. The passwords of BMCs are in test_bios_settings.py.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.integration import journal, lab
+from tests.integration.refusals.case import KATA, baseline, inventory
+from tests.lab.controlplane import rights
+from tests.lab.scene import UPSTREAM, Scene
+from tests.unit import machines
+from tests.unit.assess_host import gpu
+from tests.unit.host_stages import ready
+
+DEPLOYER = rights.USERS[1]
+PLAYBOOKS = lab.REPOSITORY / "tests" / "integration" / "playbooks"
+# As much as Ansible prints.
+LOUD = {"ANSIBLE_DISPLAY_ARGS_TO_STDOUT": "true"}
+
+
+class Planted:
+    """Texts by where they were planted."""
+
+    def __init__(self) -> None:
+        self.texts: dict[str, str] = {}
+
+    def __getitem__(self, where: str) -> str:
+        return self.texts.setdefault(where, f"canary-{secrets.token_hex(8)}")
+
+    def found_in(self, content: str) -> list[str]:
+        """Also as Kubernetes and JSON would write them."""
+        forms = {where: (text, base64.b64encode(text.encode()).decode()) for where, text in self.texts.items()}
+        return [where for where, texts in forms.items() if any(text in content for text in texts)]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    if not os.environ.get("KATAGPU_KEEP_LAB"):
+        lab.lab("down")
+    lab.lab("cluster-up", "--bare")
+    with Scene(tmp_path_factory.mktemp("baseline")) as scene:
+        baseline(scene)
+        yield
+    if not os.environ.get("KATAGPU_KEEP_LAB"):
+        lab.lab("down")
+
+
+@pytest.fixture
+def planted() -> Planted:
+    return Planted()
+
+
+class Runner:
+    """Runs playbooks and looks through everything that they leave."""
+
+    def __init__(self, folder: Path, planted: Planted) -> None:
+        self.folder, self.planted = folder, planted
+        self.hosts = inventory(folder)
+        token = json.loads(rights.kubeconfig_of(DEPLOYER).read_text(encoding="utf-8"))["users"][0]["user"]["token"]
+        planted.texts["token of the kubeconfig"] = token
+        self.temporary = folder / "tmp"
+        self.temporary.mkdir()
+
+    def __call__(self, playbook: str, *arguments: str, vault: dict[str, Any] | None = None) -> lab.PlaybookRun:
+        file, secret = self.folder / "hosts.yml", self.folder / "given.json"
+        file.write_text(yaml.safe_dump(self.hosts), encoding="utf-8")
+        secret.write_text(json.dumps(vault or {}), encoding="utf-8")
+        environment = {**LOUD, **journal.environment(self.folder), "TMPDIR": str(self.temporary)}
+        words = [*arguments, "-e", f"@{secret}", "-vvv", "--diff"]
+        done = lab.playbook(playbook, *words, inventory=file, environment=environment)
+        assert self.planted.found_in(done.output) == [], _around(done.output, self.planted)
+        assert self.planted.found_in(journal.text(self.folder)) == []
+        for path in self._written():
+            content = path.read_bytes().decode("utf-8", "replace")
+            assert self.planted.found_in(content) == [], path
+        assert "Traceback" not in done.output
+        return done
+
+    def _written(self) -> list[Path]:
+        """Reports, logs, temporary files; not the credentials of the lab, nor the disk of etcd."""
+        places = [self.folder / "report", self.temporary, lab.STATE, lab.REPOSITORY / ".build" / "tests"]
+        own = ("kubeconfig", "tokens", "controlplane", "bin")
+        return [
+            path
+            for place in places
+            for path in place.rglob("*")
+            if path.is_file() and not (place == lab.STATE and path.relative_to(place).parts[0].startswith(own))
+        ]
+
+
+def _around(output: str, planted: Planted) -> str:
+    lines = output.splitlines()
+    hits = [number for number, line in enumerate(lines) if planted.found_in(line)]
+    return "\n".join(line[:600] for number in hits[:3] for line in lines[max(0, number - 3) : number + 1])
+
+
+@pytest.fixture
+def run(tmp_path: Path, planted: Planted) -> Runner:
+    return Runner(tmp_path, planted)
+
+
+def values(planted: Planted) -> dict[str, Any]:
+    """Where the charts take secrets: environments of operands, addresses with an account in them, pull secrets by name."""
+    return {
+        "gpu_operator_values": {
+            "toolkit": {"env": [{"name": "NGC_API_KEY", "value": planted["environment of an operand"]}]},
+            "driver": {"imagePullSecrets": [planted["name of a pull secret"]]},
+            "node-feature-discovery": {"worker": {"config": {"token": planted["value of a subchart"]}}},
+        },
+        "kata_deploy_values": {"env": {"hostOS": f"https://me:{planted['password of a proxy']}@proxy.example.com"}},
+        "gpu_operator_timeout_seconds": 5,
+    }
+
+
+LIMIT = ("--limit", "localhost,container-1")
+
+
+@pytest.mark.parametrize("arguments", [("preflight",), ("site", "--check"), ("cluster", "--check")], ids=" ".join)
+def test_of_chart_values_nothing_is_shown_before_they_are_used(
+    arguments: tuple[str, ...], run: Runner, planted: Planted
+) -> None:
+    run(arguments[0], *arguments[1:], *LIMIT, vault=values(planted))
+    assert len(planted.texts) == 5
+
+
+def test_of_chart_values_nothing_is_shown_when_helm_gets_them(run: Runner, planted: Planted, tmp_path: Path) -> None:
+    with Scene(tmp_path) as scene:
+        before = scene._crds()
+        try:
+            done = run("cluster", *LIMIT, vault=values(planted))
+            assert "Install the Helm release" in done.output
+            released = lab.lab("helm", "get", "values", "gpu-operator", "-n", "gpu-operator", "-o", "json")
+            assert planted["environment of an operand"] in released, "Helm did not get the secret"
+            # Again with others, so that the values that are there are compared with them.
+            other = values(planted)
+            other["gpu_operator_values"]["toolkit"]["env"][0]["value"] = planted["another key"]
+            run("cluster", "--check", *LIMIT, vault=other)
+        finally:
+            lab.lab("helm", "uninstall", "gpu-operator", "-n", "gpu-operator", "--no-hooks", "--ignore-not-found")
+            scene._remove_crds(before)
+            lab.kubectl("label", "node", "container-1", "nvidia.com/gpu.workload.config-")
+            lab.kubectl("annotate", "namespace", "gpu-operator", "katagpu.io/helm-gpu-operator-")
+
+
+def test_an_error_of_helm_is_shown_without_the_values(run: Runner, planted: Planted, tmp_path: Path) -> None:
+    with Scene(tmp_path) as scene:
+        before = scene._crds()
+        try:
+            given = values(planted)
+            given["gpu_operator_values"]["operator"] = {"resources": {"limits": {"cpu": planted["wrong value"]}}}
+            done = run("cluster", *LIMIT, vault=given)
+        finally:
+            lab.lab("helm", "uninstall", "gpu-operator", "-n", "gpu-operator", "--no-hooks", "--ignore-not-found")
+            scene._remove_crds(before)
+            lab.kubectl("label", "node", "container-1", "nvidia.com/gpu.workload.config-")
+            lab.kubectl("annotate", "namespace", "gpu-operator", "katagpu.io/helm-gpu-operator-")
+    assert done.returncode != 0
+    text = " ".join(done.output.split())
+    assert "Helm failed: " in text and "(hidden)" in text, done.output
+
+
+def test_values_that_are_refused_are_not_quoted(run: Runner, planted: Planted) -> None:
+    given = values(planted)
+    given["gpu_operator_vaules"] = given.pop("gpu_operator_values")
+    given["gpu_operator_values"] = {"sandboxWorkloads": {"defaultWorkload": "vm-passthough"}, **given["gpu_operator_vaules"]}
+    done = run("site", "--check", *LIMIT, vault=given)
+    assert done.returncode != 0 and "misspelt_variable" in done.output
+
+
+@pytest.mark.parametrize("arguments", [("--check",), ()], ids=["check", "run"])
+def test_of_a_host_no_password_of_a_registry_is_shown(
+    arguments: tuple[str, ...], run: Runner, planted: Planted, tmp_path: Path
+) -> None:
+    registry = f"""version = 2
+[plugins."io.containerd.grpc.v1.cri".registry.configs."registry.example.com".auth]
+  username = "puller"
+  password = "{planted["password of a registry"]}"
+"""
+    header = {"Authorization": [f"Bearer {planted['header of the static pods']}"]}
+    kubelet = {"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration", "staticPodURLHeader": header}
+    files = {
+        "/etc/containerd/config.toml": registry,
+        "/var/lib/kubelet/config.yaml": yaml.safe_dump(kubelet),
+    }
+    root = machines.build(ready(gpu(group="12", driver="vfio-pci"), files=files), tmp_path / "host")
+    run.hosts["kata_nodes"]["hosts"] = {KATA[0]: {"host_tree": str(root)}}
+    done = run(str(PLAYBOOKS / "secrets_of_hosts.yml"), *arguments)
+    assert done.returncode == 0, done.output
+    assert ("20m" in (root / "var/lib/kubelet/config.yaml").read_text(encoding="utf-8")) is (not arguments)
+
+
+@pytest.mark.parametrize("arguments", [("--check",), ()], ids=["check", "run"])
+def test_of_a_secret_among_manifests_nothing_is_shown(
+    arguments: tuple[str, ...], run: Runner, planted: Planted, tmp_path: Path
+) -> None:
+    folder = tmp_path / "kustomization"
+    folder.mkdir()
+    release = UPSTREAM / "coco-operator-v0.7.0" / "config"
+    generator = {"name": "pull", "namespace": "confidential-containers-system", "literals": [f"key={planted['pull secret']}"]}
+    content = {"resources": [os.path.relpath(release / "release", folder)], "secretGenerator": [generator]}
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    given = {
+        "coco_operator_ref": str(folder),
+        "coco_operator_runtime_ref": str(release / "samples" / "ccruntime" / "default"),
+        "katagpu_reboot_ok": True,
+    }
+    run.hosts["all"]["vars"] |= given
+    done = run(str(PLAYBOOKS / "secrets_of_manifests.yml"), *arguments)
+    assert "Build the manifests" in done.output and "Apply the objects" in done.output, done.output
