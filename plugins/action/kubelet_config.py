@@ -11,6 +11,7 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.katagpu.cluster.plugins.module_utils._cluster.client import KubernetesApi
 from ansible_collections.katagpu.cluster.plugins.module_utils._errors import KatagpuError
+from ansible_collections.katagpu.cluster.plugins.plugin_utils import _secrets
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._kubelet import config_map, decide, document, meaning
 
 ARGUMENTS: dict[str, Any] = {
@@ -98,7 +99,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     def _diff(self, name: str, before: str, after: str) -> dict[str, Any]:
         if not self._task.diff or before == after:
             return {}
-        return {"diff": [{"before_header": name, "after_header": name, "before": before, "after": after}]}
+        secrets = document.secrets(before) | document.secrets(after)
+        shown = {"before": _secrets.without(before, secrets), "after": _secrets.without(after, secrets)}
+        return {"diff": [{"before_header": name, "after_header": name, **shown}]}
 
 
 def refusal_of(decision: decide.Decision) -> str:

@@ -84,8 +84,9 @@ def read(
     denied: list[str] = []
     with ThreadPoolExecutor(max_workers=_WORKERS) as pool:
         results = {name: pool.submit(_guard, name, reader, denied) for name, reader in readers.items()}
-        granted = _permissions.granted(api, wanted, pool)
+        asked = _permissions.ask(api, wanted, pool)
         raw = {name: future.result() for name, future in results.items()}
+        granted = _permissions.granted(api, wanted, asked, pool)
     if all(raw[f"namespace {space}"] for space in spaces):
         granted.pop(NEW_NAMESPACE, None)
     return {"raw": raw, "denied": sorted(denied), "permissions": granted, "namespaces": spaces}

@@ -13,6 +13,8 @@ import zlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ansible_collections.katagpu.cluster.plugins.plugin_utils import _secrets
+
 INSTALL = "install"
 UPGRADE = "upgrade"
 SAME = "same"
@@ -169,24 +171,7 @@ def _shown(release: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in release.items() if key != "values"}
 
 
-# Shorter texts are words such as true or kata, and to take them out of a message would leave nothing to read.
-_TELLING = 6
-HIDDEN = "(hidden)"
-
-
 def error_text(result: Mapping[str, Any], values: Mapping[str, Any] | None = None) -> str:
     """What Helm said in a result that is not to be shown, without what the user has set."""
     said = " ".join(str(result.get("stderr") or result.get("msg") or "it gave no reason").split())
-    for text in sorted(_texts(values or {}), key=len, reverse=True):
-        coded = base64.b64encode(text.encode()).decode()
-        for form in (text, json.dumps(text)[1:-1], coded, " ".join(text.split())):
-            said = said.replace(form, HIDDEN)
-    return f"Helm failed: {said}"
-
-
-def _texts(value: Any) -> set[str]:
-    if isinstance(value, Mapping):
-        return {text for inner in value.values() for text in _texts(inner)}
-    if isinstance(value, (list, tuple)):
-        return {text for inner in value for text in _texts(inner)}
-    return {value} if isinstance(value, str) and len(value) >= _TELLING else set()
+    return f"Helm failed: {_secrets.without(said, _secrets.texts(values or {}))}"

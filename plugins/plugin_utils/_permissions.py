@@ -7,8 +7,8 @@ not tell, because somebody else than RBAC decides too.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from ansible_collections.katagpu.cluster.plugins.module_utils._cluster.client import Api, ApiError
@@ -19,19 +19,31 @@ _AUTHORIZATION = "/apis/authorization.k8s.io/v1"
 _NOWHERE = "katagpu-nowhere"
 
 
-def granted(api: Api, wanted: Sequence[Review], pool: ThreadPoolExecutor) -> dict[Review, bool]:
-    spaces = list(dict.fromkeys(review.right.namespace for review in wanted))
-    known = dict(zip(spaces, pool.map(lambda space: _rules(api, space), spaces), strict=True))
+Rules = tuple[list[dict[str, Any]], bool]
+
+
+def ask(api: Api, wanted: Sequence[Review], pool: ThreadPoolExecutor) -> dict[str, Future[Rules]]:
+    """Begins to ask; by namespace."""
+    spaces = dict.fromkeys(review.right.namespace for review in wanted)
+    return {space: pool.submit(_rules, api, space) for space in spaces}
+
+
+def granted(
+    api: Api, wanted: Sequence[Review], asked: Mapping[str, Future[Rules]], pool: ThreadPoolExecutor
+) -> dict[Review, bool]:
+    known = {space: rules.result() for space, rules in asked.items()}
     answers = pool.map(lambda review: _allowed(api, review, *known[review.right.namespace]), wanted)
     return dict(zip(wanted, answers, strict=True))
 
 
-def _rules(api: Api, space: str) -> tuple[list[dict[str, Any]], bool]:
+def _rules(api: Api, space: str) -> Rules:
     """Rules that hold there, and whether there are no others."""
     body = _review("SelfSubjectRulesReview", {"namespace": space or _NOWHERE})
     try:
         status = api.post(f"{_AUTHORIZATION}/selfsubjectrulesreviews", body).get("status") or {}
-    except ApiError:
+    except ApiError as error:
+        if error.status not in (403, 404):
+            raise
         return [], False
     return status.get("resourceRules") or [], not status.get("incomplete")
 

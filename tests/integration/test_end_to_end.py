@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from tests.integration import guest_changes, lab, snapshot
+from tests.integration import rights as granted
 from tests.integration.expected import (
     ACCEPTED,
     CONTAINERS,
@@ -34,11 +35,14 @@ from tests.integration.expected import (
     UNNAMED,
 )
 from tests.lab import api_nodes
+from tests.lab.controlplane import rights
 
 
 @pytest.fixture(scope="module", autouse=True)
 def fresh_lab() -> Iterator[None]:
     lab.lab("down")
+    # What runs here has the rights that the collection asks for with this release, and no others.
+    os.environ["KATAGPU_LAB_RIGHTS"] = RELEASE
     # The legacy stack is for containerd 1; nodes of the current one run containerd 2.
     if RELEASE == "23.9":
         os.environ["KATAGPU_LAB_CONTAINERD"] = "1.7.24"
@@ -344,6 +348,22 @@ def test_a_second_run_changes_nothing_and_reboots_nothing() -> None:
     assert {key: snapshot.writers(after[key], snapshot.AGENT) for key in nodes} == {
         key: snapshot.writers(item, snapshot.AGENT) for key, item in nodes.items()
     }
+
+
+def test_who_may_only_read_can_verify_it() -> None:
+    """With the manifest for readers, and without the sample workload, which is a pod."""
+    reader = ["-e", f"katagpu_kubeconfig={rights.kubeconfig_of(rights.USERS[0])}", "-e", "verify_workload_enabled=false"]
+    run = lab.playbook("verify", "-e", f"katagpu_release={RELEASE}", *reader, *(["-i", str(NAMED)] if GPU_1_NAMED else []))
+    assert run.returncode == 0, run.output
+    data = report()
+    assert data["counts"]["checks_failed"] == 0 and data["counts"]["checks_passed"] > 0  # type: ignore[index]
+
+
+def test_nobody_was_refused_anything() -> None:
+    """And nobody is an administrator: what these users did is in the log of the API server."""
+    usage = granted.usage(rights.audit_log())
+    assert usage.calls > 100
+    assert [str(call) for call in usage.refused] == []
 
 
 def test_check_mode_on_a_converged_cluster_is_quiet() -> None:

@@ -45,6 +45,7 @@ def run(playbook: str, folder: Path, user: str, *arguments: str) -> tuple[lab.Pl
     """On the inventory of the refusals, with the findings by id."""
     hosts = inventory(folder)
     hosts["all"]["vars"]["katagpu_kubeconfig"] = str(rights.kubeconfig_of(user))
+    folder.mkdir(parents=True, exist_ok=True)
     file = folder / "hosts.yml"
     file.write_text(yaml.safe_dump(hosts), encoding="utf-8")
     done = lab.playbook(playbook, "--limit", "localhost,container-1", *arguments, inventory=file)
@@ -88,7 +89,7 @@ def test_the_reader_is_refused_before_anything_is_changed(tmp_path: Path) -> Non
 def test_the_sample_workload_is_a_right_of_its_own(tmp_path: Path) -> None:
     refused, _ = run("verify", tmp_path, READER)
     text = " ".join(refused.output.split())
-    assert "create/delete pods in default" in text or "pods in default" in text
+    assert "get/watch/create/delete pods in default, get pods/log in default" in text
     assert "set verify_workload_enabled to false" in text, refused.output
     _, found = run("verify", tmp_path / "without", READER, "-e", "verify_workload_enabled=false")
     assert found and "permissions" not in found
@@ -109,13 +110,14 @@ def test_the_sample_workload_is_a_right_of_its_own(tmp_path: Path) -> None:
     "words",
     [
         "patch nodes",
-        "create pods",
+        "create pods -n other",
+        "create pods -n default",
         "delete pods -n gpu-operator",
         "create secrets -n gpu-operator",
         "list secrets",
         "list secrets -n default",
-        "get nodes/proxy",
-        "create serviceaccounts/token -n gpu-operator",
+        "get nodes --subresource=proxy",
+        "create serviceaccounts --subresource=token -n gpu-operator",
         "impersonate users",
     ],
 )
@@ -129,12 +131,13 @@ def test_the_reader_may_not(words: str) -> None:
         "list secrets",
         "get secrets -n default",
         "get secrets -n kube-system",
-        "delete pods",
+        "delete pods -n other",
         "delete pods -n kube-system",
         "create pods -n kube-system",
-        "create pods/exec -n gpu-operator",
+        "create pods --subresource=exec -n gpu-operator",
+        "create serviceaccounts --subresource=token -n gpu-operator",
         "delete nodes",
-        "get nodes/proxy",
+        "get nodes --subresource=proxy",
         "delete namespaces",
         "patch namespaces/kube-system",
         "patch namespaces/default",
@@ -157,6 +160,7 @@ def test_the_deployer_may_not(words: str) -> None:
 def test_the_questions_can_be_answered_with_yes() -> None:
     assert may(DEPLOYER, "list", "secrets", "-n", "gpu-operator") and may(DEPLOYER, "bind", "clusterroles/gpu-operator")
     assert may(READER, "list", "secrets", "-n", "kata-system")
+    assert may(DEPLOYER, "create", "pods", "--subresource=eviction", "-n", "other")
 
 
 # Helm
@@ -188,14 +192,14 @@ def test_helm_installs_repairs_changes_and_removes(
     file.write_text(json.dumps(values), encoding="utf-8")
     rest = [str(CHARTS / chart), "-n", namespace, "-f", str(file), "--no-hooks"]
     with Scene(tmp_path) as scene:
-        before = scene._crds()
+        before = scene.crds()
         try:
             helm("install", name, *rest)
             helm("upgrade", name, *rest, "--force")
             helm("upgrade", name, *rest, "--set", "nfd.enabled=false")
         finally:
             helm("uninstall", name, "-n", namespace, "--no-hooks")
-            scene._remove_crds(before)
+            scene.remove_crds(before)
             for kind, prefix in (("clusterrole", "kata-deploy"), ("clusterrolebinding", "kata-deploy")):
                 # The chart keeps them for its hook.
                 for item in lab.kubectl_json("get", kind)["items"]:

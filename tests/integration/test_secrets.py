@@ -6,6 +6,7 @@
 Each is a text of its own, planted where a user has it, and looked for in the output with -vvv and --diff, the report, the
 journal, the log of the tests, the state of the lab and what is left in temporary folders. Helm's own record of a release is
 excepted, and so is the API: that is where they have to go. The passwords of BMCs are in test_bios_settings.py.
+ANSIBLE_DISPLAY_ARGS_TO_STDOUT, which has Ansible print the arguments of all tasks, is off as it is by default.
 """
 
 from __future__ import annotations
@@ -31,8 +32,6 @@ from tests.unit.host_stages import ready
 
 DEPLOYER = rights.USERS[1]
 PLAYBOOKS = lab.REPOSITORY / "tests" / "integration" / "playbooks"
-# As much as Ansible prints.
-LOUD = {"ANSIBLE_DISPLAY_ARGS_TO_STDOUT": "true"}
 
 
 class Planted:
@@ -82,7 +81,7 @@ class Runner:
         file, secret = self.folder / "hosts.yml", self.folder / "given.json"
         file.write_text(yaml.safe_dump(self.hosts), encoding="utf-8")
         secret.write_text(json.dumps(vault or {}), encoding="utf-8")
-        environment = {**LOUD, **journal.environment(self.folder), "TMPDIR": str(self.temporary)}
+        environment = {**journal.environment(self.folder), "TMPDIR": str(self.temporary)}
         words = [*arguments, "-e", f"@{secret}", "-vvv", "--diff"]
         done = lab.playbook(playbook, *words, inventory=file, environment=environment)
         assert self.planted.found_in(done.output) == [], _around(done.output, self.planted)
@@ -126,10 +125,20 @@ def values(planted: Planted) -> dict[str, Any]:
         },
         "kata_deploy_values": {"env": {"hostOS": f"https://me:{planted['password of a proxy']}@proxy.example.com"}},
         "gpu_operator_timeout_seconds": 5,
+        # Nobody acts on the nodes here, so they never become eligible.
+        "katagpu_protect_ineligible": True,
     }
 
 
 LIMIT = ("--limit", "localhost,container-1")
+
+
+def _remove_operator(scene: Scene, crds: set[str]) -> None:
+    lab.lab("helm", "uninstall", "gpu-operator", "-n", "gpu-operator", "--no-hooks", "--ignore-not-found")
+    scene.remove_crds(crds)
+    lab.kubectl("label", "node", "--all", "nvidia.com/gpu.workload.config-", "nvidia.com/gpu.deploy.operands-")
+    lab.kubectl("annotate", "node", "--all", "katagpu.io/owned-labels-")
+    lab.kubectl("annotate", "namespace", "gpu-operator", "katagpu.io/helm-gpu-operator-")
 
 
 @pytest.mark.parametrize("arguments", [("preflight",), ("site", "--check"), ("cluster", "--check")], ids=" ".join)
@@ -142,10 +151,12 @@ def test_of_chart_values_nothing_is_shown_before_they_are_used(
 
 def test_of_chart_values_nothing_is_shown_when_helm_gets_them(run: Runner, planted: Planted, tmp_path: Path) -> None:
     with Scene(tmp_path) as scene:
-        before = scene._crds()
+        before = scene.crds()
         try:
             done = run("cluster", *LIMIT, vault=values(planted))
             assert "Install the Helm release" in done.output
+            # Otherwise that the secret is not in it would say nothing.
+            assert "Invoked with" in journal.text(tmp_path)
             released = lab.lab("helm", "get", "values", "gpu-operator", "-n", "gpu-operator", "-o", "json")
             assert planted["environment of an operand"] in released, "Helm did not get the secret"
             # Again with others, so that the values that are there are compared with them.
@@ -153,24 +164,18 @@ def test_of_chart_values_nothing_is_shown_when_helm_gets_them(run: Runner, plant
             other["gpu_operator_values"]["toolkit"]["env"][0]["value"] = planted["another key"]
             run("cluster", "--check", *LIMIT, vault=other)
         finally:
-            lab.lab("helm", "uninstall", "gpu-operator", "-n", "gpu-operator", "--no-hooks", "--ignore-not-found")
-            scene._remove_crds(before)
-            lab.kubectl("label", "node", "container-1", "nvidia.com/gpu.workload.config-")
-            lab.kubectl("annotate", "namespace", "gpu-operator", "katagpu.io/helm-gpu-operator-")
+            _remove_operator(scene, before)
 
 
 def test_an_error_of_helm_is_shown_without_the_values(run: Runner, planted: Planted, tmp_path: Path) -> None:
     with Scene(tmp_path) as scene:
-        before = scene._crds()
+        before = scene.crds()
         try:
             given = values(planted)
             given["gpu_operator_values"]["operator"] = {"resources": {"limits": {"cpu": planted["wrong value"]}}}
             done = run("cluster", *LIMIT, vault=given)
         finally:
-            lab.lab("helm", "uninstall", "gpu-operator", "-n", "gpu-operator", "--no-hooks", "--ignore-not-found")
-            scene._remove_crds(before)
-            lab.kubectl("label", "node", "container-1", "nvidia.com/gpu.workload.config-")
-            lab.kubectl("annotate", "namespace", "gpu-operator", "katagpu.io/helm-gpu-operator-")
+            _remove_operator(scene, before)
     assert done.returncode != 0
     text = " ".join(done.output.split())
     assert "Helm failed: " in text and "(hidden)" in text, done.output
@@ -203,6 +208,7 @@ def test_of_a_host_no_password_of_a_registry_is_shown(
     run.hosts["kata_nodes"]["hosts"] = {KATA[0]: {"host_tree": str(root)}}
     done = run(str(PLAYBOOKS / "secrets_of_hosts.yml"), *arguments)
     assert done.returncode == 0, done.output
+    assert "Invoked with" in journal.text(tmp_path)
     assert ("20m" in (root / "var/lib/kubelet/config.yaml").read_text(encoding="utf-8")) is (not arguments)
 
 
@@ -221,6 +227,7 @@ def test_of_a_secret_among_manifests_nothing_is_shown(
         "coco_operator_runtime_ref": str(release / "samples" / "ccruntime" / "default"),
         "katagpu_reboot_ok": True,
     }
-    run.hosts["all"]["vars"] |= given
+    # Secrets of a user's own are not among the rights for this operator.
+    run.hosts["all"]["vars"] |= {**given, "katagpu_kubeconfig": str(lab.STATE / "kubeconfig")}
     done = run(str(PLAYBOOKS / "secrets_of_manifests.yml"), *arguments)
     assert "Build the manifests" in done.output and "Apply the objects" in done.output, done.output

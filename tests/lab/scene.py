@@ -217,15 +217,15 @@ class Scene(contextlib.ExitStack):
         """By Helm itself, without hooks: nothing here would run their pods."""
         file = self.directory / f"{name}.yml"
         file.write_text(yaml.safe_dump(values or {}), encoding="utf-8")
-        before = self._crds()
-        self.callback(self._remove_crds, before)
+        before = self.crds()
+        self.callback(self.remove_crds, before)
         self.callback(self.helm, "uninstall", name, "-n", namespace, "--no-hooks")
         self.helm("install", name, str(chart), "-n", namespace, "--no-hooks", "-f", str(file))
 
     def interrupted(self, name: str, namespace: str, chart: Path) -> None:
         """Helm waits for what never gets ready here, and is killed."""
-        before = self._crds()
-        self.callback(self._remove_crds, before)
+        before = self.crds()
+        self.callback(self.remove_crds, before)
         self.callback(self.helm, "uninstall", name, "-n", namespace, "--no-hooks")
         command = _helm("install", name, str(chart), "-n", namespace, "--no-hooks", "--wait")
         path = f"/apis/apps/v1/namespaces/{namespace}/deployments"
@@ -244,11 +244,11 @@ class Scene(contextlib.ExitStack):
         file.write_text(yaml.safe_dump({**meta, "version": version, "appVersion": version}), encoding="utf-8")
         return copy
 
-    def _crds(self) -> set[str]:
+    def crds(self) -> set[str]:
         return {item["metadata"]["name"] for item in self.api.get(_PATHS["CustomResourceDefinition"])["items"]}
 
-    def _remove_crds(self, before: set[str]) -> None:
-        for name in sorted(self._crds() - before):
+    def remove_crds(self, before: set[str]) -> None:
+        for name in sorted(self.crds() - before):
             self._delete(f"{_PATHS['CustomResourceDefinition']}/{name}")
 
     # -- credentials ----------------------------------------------------------------------------------------------

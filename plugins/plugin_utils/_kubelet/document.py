@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from ansible_collections.katagpu.cluster.plugins.module_utils._errors import KatagpuError
-from ansible_collections.katagpu.cluster.plugins.plugin_utils import _yaml
+from ansible_collections.katagpu.cluster.plugins.plugin_utils import _secrets, _yaml
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._kubelet.meaning import Path, at, fits, leaves
 
 KIND = "KubeletConfiguration"
@@ -64,6 +64,15 @@ def load(text: str, source: str) -> Any:
     if found:
         raise KatagpuError(f"{source} {'; '.join(found)}. Fix: leave each key once.")
     return data
+
+
+def secrets(text: str) -> set[str]:
+    """What in a configuration is not to be shown: headers with which the kubelet fetches static pods."""
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return set()
+    return _secrets.texts(data.get("staticPodURLHeader")) if isinstance(data, Mapping) else set()
 
 
 def load_configuration(text: str, source: str) -> dict[str, Any]:
