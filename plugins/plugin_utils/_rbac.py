@@ -61,15 +61,11 @@ def rules(wanted: Iterable[Right], namespace: str = "") -> list[tuple[list[str],
                 "apiGroups": [group],
                 "resources": list(dict.fromkeys(resources)),
                 **({"resourceNames": list(names)} if names else {}),
-                "verbs": sorted(held, key=_ORDER.index),
+                "verbs": sorted(held, key=_rights.VERBS.index),
             },
         )
         for (group, names, held), (resources, texts) in merged.items()
     ]
-
-
-# How verbs are sorted in the manifests.
-_ORDER = ("get", "list", "watch", "create", "patch", "update", "delete", "bind", "escalate")
 
 
 def subject(account: str) -> Json:

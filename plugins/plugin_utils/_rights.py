@@ -15,6 +15,8 @@ from typing import Any
 # preflight.yml, and verify.yml without a sample workload; the sample workload; everything else.
 READ, WORKLOAD, DEPLOY = LEVELS = ("read", "workload", "deploy")
 
+# In the order in which they are shown.
+VERBS = ("get", "list", "watch", "create", "patch", "update", "delete", "bind", "escalate")
 PARTS = ("gpu_operator", "coco_operator", "kata_deploy")
 _BY_HELM = ("gpu_operator", "kata_deploy")
 
@@ -135,18 +137,33 @@ def covered(review: Review, rules: Iterable[Mapping[str, Any]]) -> bool:
     )
 
 
+def as_rule(right: Right) -> dict[str, list[str]]:
+    """In the form of RBAC."""
+    plain, _, group = right.resource.partition(".")
+    names = {"resourceNames": list(right.names)} if right.names else {}
+    return {"apiGroups": [group], "resources": [plain], "verbs": list(right.verbs), **names}
+
+
 def _has(values: Any, wanted: str) -> bool:
     return "*" in (values or ()) or wanted in (values or ())
 
 
-def in_words(missing: Iterable[Review]) -> list[str]:
-    """Many rights in few words, as a rule of a role would put them."""
-    verbs: dict[str, list[str]] = {}
+def in_words(missing: Iterable[Review]) -> str:
+    """Many rights in few words: kinds with the same verbs together, and so are places. Names of objects are left out."""
+    verbs: dict[tuple[str, str], set[str]] = {}
     for review in missing:
-        where = f" in {review.right.namespace}" if review.right.namespace else ""
-        named = f" {review.name}" if review.name else ""
-        verbs.setdefault(f"{review.right.resource}{named}{where}", []).append(review.verb)
-    return [f"{'/'.join(found)} {what}" for what, found in verbs.items()]
+        verbs.setdefault((review.right.resource, review.right.namespace), set()).add(review.verb)
+    kinds: dict[tuple[str, str], list[str]] = {}
+    for (resource, space), found in verbs.items():
+        kinds.setdefault(("/".join(sorted(found, key=VERBS.index)), space), []).append(resource)
+    spaces: dict[tuple[str, str], list[str]] = {}
+    for (word, space), resources in kinds.items():
+        spaces.setdefault((word, ", ".join(resources)), []).append(space)
+    return "; ".join(
+        f"{word} {resources}" + (f" in {' and '.join(filter(None, where))}" if any(where) else "")
+        for (word, resources), where in spaces.items()
+    )
+
 
 
 def _reading(where: Places) -> Iterator[Right]:
@@ -203,7 +220,8 @@ def _part(data: Mapping[str, Any], part: str, space: str, name: str) -> Iterator
     yield Right(DEPLOY, ("list",), "events", "why an operand does not start", space)
     if helm:
         yield Right(DEPLOY, ("get", "list", "create", "update", "delete"), "secrets", "Helm keeps its releases there", space)
-        yield Right(DEPLOY, ("list", "watch"), "jobs.batch", "Helm waits for the hooks of the chart", space)
+        if "jobs.batch" in creates["kinds"]:
+            yield Right(DEPLOY, ("list", "watch"), "jobs.batch", "Helm waits for the hooks of the chart", space)
         yield Right(DEPLOY, ("get", "delete"), "pods", "operands that are replaced or end on a drained node", space)
     if part == "gpu_operator":
         yield Right(DEPLOY, ("get", "create"), CRDS, "Helm installs the CRDs of the chart")

@@ -82,14 +82,14 @@ def test_the_reader_is_refused_before_anything_is_changed(tmp_path: Path) -> Non
     done, _ = run("cluster", tmp_path, READER)
     text = " ".join(done.output.split())
     assert done.returncode != 0 and "[permissions][block] the credentials may not: " in text, done.output
-    assert "get/watch/patch nodes" in text and "katagpu.cluster.rbac" in text
+    assert "nodes" in text and "katagpu.cluster.rbac" in text
     assert not any(done.changed.values())
 
 
 def test_the_sample_workload_is_a_right_of_its_own(tmp_path: Path) -> None:
     refused, _ = run("verify", tmp_path, READER)
     text = " ".join(refused.output.split())
-    assert "get/watch/create/delete pods in default, get pods/log in default" in text
+    assert "create/delete pods in default" in text
     assert "set verify_workload_enabled to false" in text, refused.output
     _, found = run("verify", tmp_path / "without", READER, "-e", "verify_workload_enabled=false")
     assert found and "permissions" not in found

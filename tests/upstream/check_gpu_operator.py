@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from tests.lab.standins import facts
-from tests.upstream import compare, releases
+from tests.upstream import compare, releases, rights
 from tests.upstream.charts import Chart
 from tests.upstream.results import NOTE, SKIPPED, Result, judged
 
@@ -79,9 +79,11 @@ def _release(subject: str, release: releases.Release, chart: Chart) -> Iterator[
     yield judged(subject, f"release {name}: {len(ours)} keys that the role can set are the chart's", sorted(unknown))
     schema = compare.schema_of(chart.crds[POLICY])
     problems: list[str] = []
+    beyond: set[str] = set()
     for case, values in cases.items():
         for kubernetes in sorted(set(release["kubernetes"].values())):
             objects = chart.render(data["name"], data["namespace"], values, f"{kubernetes}.0")
+            beyond |= set(rights.uncovered(release, "gpu_operator", objects))
             problems += [f"{case}, Kubernetes {kubernetes}: {one}" for one in _rendered(release, objects, schema)]
     yield judged(
         subject,
@@ -102,6 +104,7 @@ def _release(subject: str, release: releases.Release, chart: Chart) -> Iterator[
     )
     if "kata_manager" in release:
         yield judged(subject, f"release {name}: defaults of the Kata manager", _kata_manager(release, chart))
+    yield judged(subject, f"release {name}: our rights are enough for what the chart renders", sorted(beyond))
     yield _images(subject, release, chart)
 
 

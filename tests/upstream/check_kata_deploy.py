@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tests.lab.standins import facts
-from tests.upstream import compare, releases
+from tests.upstream import compare, releases, rights
 from tests.upstream.charts import Chart
 from tests.upstream.results import NOTE, SKIPPED, Result, judged
 
@@ -73,9 +73,11 @@ def _release(subject: str, release: releases.Release, chart: Chart) -> Iterator[
     unknown = {one for values in cases.values() for one in compare.unknown_keys(values, chart.values)}
     yield judged(subject, f"release {name}: {len(ours)} keys that the role can set are the chart's", sorted(unknown))
     problems: list[str] = []
+    beyond: set[str] = set()
     for case, values in cases.items():
         for kubernetes in sorted(set(release["kubernetes"].values())):
             objects = chart.render(data["name"], data["namespace"], values, f"{kubernetes}.0")
+            beyond |= set(rights.uncovered(release, "kata_deploy", objects))
             problems += [f"{case}, Kubernetes {kubernetes}: {one}" for one in rendered(release, values, objects)]
     yield judged(
         subject,
@@ -83,6 +85,7 @@ def _release(subject: str, release: releases.Release, chart: Chart) -> Iterator[
         " DaemonSet, selector, tolerations and RuntimeClasses that we wait for",
         problems,
     )
+    yield judged(subject, f"release {name}: our rights are enough for what the chart renders", sorted(beyond))
     yield _images(subject, release, chart)
 
 

@@ -42,7 +42,7 @@ def permissions(view: ClusterView) -> list[Finding]:
         Finding(
             "permissions",
             BLOCK,
-            f"the credentials may not: {', '.join([*_rights.in_words(missing), *denied])}.",
+            f"the credentials may not: {'; '.join(filter(None, [_rights.in_words(missing), *denied]))}.",
             "The run would stop half way.",
             fix,
             _EVIDENCE,
