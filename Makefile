@@ -100,6 +100,10 @@ faults: setup packages ## Disturb a provisioning by kills and outages, and run i
 power-cuts: setup packages ## Cut the power of a machine while it is prepared (CUTS=8 for each way, the lab must be down)
 	@$(BIN)/python -m tests.integration.power_cuts --cuts $(or $(CUTS),8)
 
+.PHONY: security
+security: setup packages ## The shipped rights and planted secrets on a control plane of its own (the lab must be down)
+	@$(STAGE) security
+
 .PHONY: bench
 bench: setup packages ## Compare speed and requests with the usual ways, on a control plane of its own (the lab must be down)
 	@PYTHONPATH=$(BUILD)/collections KATAGPU_LAB_STATE=$(BUILD)/bench $(BIN)/python -m tests.bench

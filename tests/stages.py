@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -53,6 +54,14 @@ REDFISH = [_pytest("redfish", "-n", "auto", "tests/integration/test_bios_setting
 BUILD = [_pytest("build", "tests/integration/test_build.py")]
 # On a control plane of their own, without nodes that act.
 REFUSALS = [_pytest("refusals", "tests/integration/test_refusals.py")]
+# The same control plane: what the shipped rights are enough for, and that secrets are shown nowhere.
+SECURITY = [
+    _pytest("rights", "tests/integration/test_rights.py"),
+    _pytest("secrets", "tests/integration/test_secrets.py"),
+]
+# Over the logs of all stages before.
+RIGHTS_USED = [_pytest("rights-used", "tests/integration/test_rights_used.py")]
+AUDIT_LOGS = REPOSITORY / ".build" / "lab" / "audit"
 PROFILE_TESTS = REPOSITORY / "tests" / "integration" / "profiles"
 # Each boots a machine of its own, with a control plane of its own.
 PROFILES = {
@@ -99,14 +108,15 @@ CHANGES = [
 OWNER = [_pytest("owner", "-v", "tests/integration/test_owner.py")]
 LAB_DOWN = [Stage("lab-down", [sys.executable, "-m", "tests.lab", "down"], always=True)]
 
-BEFORE = LINT + QUICK + SANITY + REDFISH + BUILD + REFUSALS
-AFTER = END_TO_END + MOLECULE + CHANGES + LAB_DOWN
+BEFORE = LINT + QUICK + SANITY + REDFISH + BUILD + REFUSALS + SECURITY
+AFTER = END_TO_END + MOLECULE + CHANGES + RIGHTS_USED + LAB_DOWN
 SETS = {
     "lint": LINT,
     "check": LINT + QUICK,
     "sanity": SANITY,
     "molecule": MOLECULE,
     "refusals": REFUSALS,
+    "security": SECURITY,
     "owner": OWNER,
     "profiles": [*PROFILES.values()],
     **{stage.name: [stage] for stage in PROFILES.values()},
@@ -149,6 +159,8 @@ def main() -> int:
     OUTPUT.mkdir(parents=True, exist_ok=True)
     for report in OUTPUT.glob("*.xml"):
         report.unlink()
+    if RIGHTS_USED[0] in stages:
+        shutil.rmtree(AUDIT_LOGS, ignore_errors=True)
     results: list[tuple[str, bool, float]] = []
     stopped = False
     for stage in stages:

@@ -96,7 +96,10 @@ def manifests(
         meta = {"name": role, **({"namespace": space} if space else {})}
         api = {"apiVersion": f"{GROUP}/v1"}
         objects.append(
-            ([why for why, _ in content], {**api, "kind": kind, "metadata": meta, "rules": [rule for _, rule in content]})
+            (
+                [why for why, _ in content],
+                {**api, "kind": kind, "metadata": meta, "rules": [rule for _, rule in content]},
+            )
         )
         ref = {"apiGroup": GROUP, "kind": kind, "name": role}
         objects.append(([], {**api, "kind": f"{kind}Binding", "metadata": meta, "roleRef": ref, "subjects": bound}))
@@ -153,8 +156,14 @@ def _subjects(given: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, lis
             raise KatagpuError(f"{who} is none of {', '.join(accounts)}")
         for entry in entries:
             kind, name, namespace = (str(entry.get(key) or "") for key in ("kind", "name", "namespace"))
-            if kind not in ("User", "Group", "ServiceAccount") or not name or (kind == "ServiceAccount") != bool(namespace):
-                raise KatagpuError(f"{who}: a subject is a User or Group with a name, or a ServiceAccount with name and namespace")
+            if (
+                kind not in ("User", "Group", "ServiceAccount")
+                or not name
+                or (kind == "ServiceAccount") != bool(namespace)
+            ):
+                raise KatagpuError(
+                    f"{who}: a subject is a User or Group with a name, or a ServiceAccount with name and namespace"
+                )
             rest = {"namespace": namespace} if namespace else {"apiGroup": GROUP}
             found.setdefault(accounts[who], []).append({"kind": kind, "name": name, **rest})
     return found

@@ -165,7 +165,6 @@ def in_words(missing: Iterable[Review]) -> str:
     )
 
 
-
 def _reading(where: Places) -> Iterator[Right]:
     yield Right(READ, ("list",), "nodes", "labels, addresses and state of the nodes")
     yield Right(READ, ("list",), "pods", "pods that use GPUs, and operands of an earlier version")
@@ -173,14 +172,18 @@ def _reading(where: Places) -> Iterator[Right]:
     yield Right(READ, ("list",), CRDS, "which operators are there")
     yield Right(READ, ("list",), "runtimeclasses.node.k8s.io", "classes of virtual machines")
     yield Right(READ, ("list",), "clusterpolicies.nvidia.com", "state of the GPU Operator")
-    yield Right(READ, ("list",), "ccruntimes.confidentialcontainers.org", "state of a CoCo operator, also an earlier one")
+    yield Right(
+        READ, ("list",), "ccruntimes.confidentialcontainers.org", "state of a CoCo operator, also an earlier one"
+    )
     for part, space in where.namespaces.items():
         yield Right(READ, ("get",), "namespaces", "whether it is there and whose release it holds", names=(space,))
         yield Right(READ, ("list",), "deployments.apps", "state of the operators", space)
         if part == "coco_operator":
             yield Right(READ, ("list",), "services", "the metrics service of the operator", space)
         else:
-            yield Right(READ, ("list",), "secrets", "state and values of the Helm release, which Helm keeps there", space)
+            yield Right(
+                READ, ("list",), "secrets", "state and values of the Helm release, which Helm keeps there", space
+            )
 
 
 def _workload(where: Places) -> Iterator[Right]:
@@ -219,7 +222,9 @@ def _part(data: Mapping[str, Any], part: str, space: str, name: str) -> Iterator
     yield Right(DEPLOY, ("list", "watch"), "daemonsets.apps", "waits for the operands", space)
     yield Right(DEPLOY, ("list",), "events", "why an operand does not start", space)
     if helm:
-        yield Right(DEPLOY, ("get", "list", "create", "update", "delete"), "secrets", "Helm keeps its releases there", space)
+        yield Right(
+            DEPLOY, ("get", "list", "create", "update", "delete"), "secrets", "Helm keeps its releases there", space
+        )
         if "jobs.batch" in creates["kinds"]:
             yield Right(DEPLOY, ("list", "watch"), "jobs.batch", "Helm waits for the hooks of the chart", space)
         yield Right(DEPLOY, ("get", "delete"), "pods", "operands that are replaced or end on a drained node", space)

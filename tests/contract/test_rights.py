@@ -85,9 +85,14 @@ def test_an_object_that_nobody_foresaw_is_found() -> None:
     release = _releases.lookup("26.7")
     role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "another"}}
     secret = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}}
-    assert rights.uncovered(release, "gpu_operator", [role, secret]) == ["get ClusterRole another", "patch ClusterRole another"]
+    assert rights.uncovered(release, "gpu_operator", [role, secret]) == [
+        "get ClusterRole another",
+        "patch ClusterRole another",
+    ]
     service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a"}}
-    assert rights.uncovered(release, "kata_deploy", [service]) == [f"{verb} Service a" for verb in ("get", "create", "patch")]
+    assert rights.uncovered(release, "kata_deploy", [service]) == [
+        f"{verb} Service a" for verb in ("get", "create", "patch")
+    ]
 
 
 def test_the_shipped_manifests_are_those_of_the_default_release() -> None:

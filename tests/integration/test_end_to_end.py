@@ -352,8 +352,15 @@ def test_a_second_run_changes_nothing_and_reboots_nothing() -> None:
 
 def test_who_may_only_read_can_verify_it() -> None:
     """With the manifest for readers, and without the sample workload, which is a pod."""
-    reader = ["-e", f"katagpu_kubeconfig={rights.kubeconfig_of(rights.USERS[0])}", "-e", "verify_workload_enabled=false"]
-    run = lab.playbook("verify", "-e", f"katagpu_release={RELEASE}", *reader, *(["-i", str(NAMED)] if GPU_1_NAMED else []))
+    reader = [
+        "-e",
+        f"katagpu_kubeconfig={rights.kubeconfig_of(rights.USERS[0])}",
+        "-e",
+        "verify_workload_enabled=false",
+    ]
+    run = lab.playbook(
+        "verify", "-e", f"katagpu_release={RELEASE}", *reader, *(["-i", str(NAMED)] if GPU_1_NAMED else [])
+    )
     assert run.returncode == 0, run.output
     data = report()
     assert data["counts"]["checks_failed"] == 0 and data["counts"]["checks_passed"] > 0  # type: ignore[index]

@@ -56,7 +56,14 @@ def run(playbook: str, folder: Path, user: str, *arguments: str) -> tuple[lab.Pl
 
 def may(user: str, *words: str) -> bool:
     """Asked by the administrator for somebody else, so that it is not in the log of what that user did."""
-    command = [str(lab.STATE / "bin" / "kubectl"), "--kubeconfig", str(lab.STATE / "kubeconfig"), "auth", "can-i", *words]
+    command = [
+        str(lab.STATE / "bin" / "kubectl"),
+        "--kubeconfig",
+        str(lab.STATE / "kubeconfig"),
+        "auth",
+        "can-i",
+        *words,
+    ]
     done = subprocess.run([*command, "--as", rights.ACCOUNTS[user]], capture_output=True, text=True, check=False)
     assert done.stdout.strip() in ("yes", "no"), done.stderr
     return done.stdout.strip() == "yes"

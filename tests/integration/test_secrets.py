@@ -184,7 +184,10 @@ def test_an_error_of_helm_is_shown_without_the_values(run: Runner, planted: Plan
 def test_values_that_are_refused_are_not_quoted(run: Runner, planted: Planted) -> None:
     given = values(planted)
     given["gpu_operator_vaules"] = given.pop("gpu_operator_values")
-    given["gpu_operator_values"] = {"sandboxWorkloads": {"defaultWorkload": "vm-passthough"}, **given["gpu_operator_vaules"]}
+    given["gpu_operator_values"] = {
+        "sandboxWorkloads": {"defaultWorkload": "vm-passthough"},
+        **given["gpu_operator_vaules"],
+    }
     done = run("site", "--check", *LIMIT, vault=given)
     assert done.returncode != 0 and "misspelt_variable" in done.output
 
@@ -199,7 +202,11 @@ def test_of_a_host_no_password_of_a_registry_is_shown(
   password = "{planted["password of a registry"]}"
 """
     header = {"Authorization": [f"Bearer {planted['header of the static pods']}"]}
-    kubelet = {"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration", "staticPodURLHeader": header}
+    kubelet = {
+        "apiVersion": "kubelet.config.k8s.io/v1beta1",
+        "kind": "KubeletConfiguration",
+        "staticPodURLHeader": header,
+    }
     files = {
         "/etc/containerd/config.toml": registry,
         "/var/lib/kubelet/config.yaml": yaml.safe_dump(kubelet),
@@ -219,7 +226,11 @@ def test_of_a_secret_among_manifests_nothing_is_shown(
     folder = tmp_path / "kustomization"
     folder.mkdir()
     release = UPSTREAM / "coco-operator-v0.7.0" / "config"
-    generator = {"name": "pull", "namespace": "confidential-containers-system", "literals": [f"key={planted['pull secret']}"]}
+    generator = {
+        "name": "pull",
+        "namespace": "confidential-containers-system",
+        "literals": [f"key={planted['pull secret']}"],
+    }
     content = {"resources": [os.path.relpath(release / "release", folder)], "secretGenerator": [generator]}
     (folder / "kustomization.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
     given = {

@@ -10,7 +10,13 @@ import ipaddress
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess import cc_mode, permissions, ranges, rolls, takeover
+from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess import (
+    cc_mode,
+    permissions,
+    ranges,
+    rolls,
+    takeover,
+)
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess.cluster_view import PREVIEW, ClusterView, some
 from ansible_collections.katagpu.cluster.plugins.plugin_utils._assess.stack import (
     generations,

@@ -280,7 +280,11 @@ def _grant_ours(client: Api) -> None:
             if item["kind"] != "Namespace":
                 client.replace(f"{path}/{item['metadata']['name']}", item)
     for user in rights.USERS:
-        body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 7 * 86400}}
+        body = {
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenRequest",
+            "spec": {"expirationSeconds": 7 * 86400},
+        }
         answer = client.create(rights.token_path(user), body)
         text = pki.kubeconfig(API, authority().pair, token=answer["status"]["token"], user=user)
         pki.write_private(rights.kubeconfig_of(user), text.encode())

@@ -79,7 +79,9 @@ def test_who_reads_can_do_nothing_else(name: str) -> None:
 
 
 def test_only_the_legacy_release_needs_the_coco_operator() -> None:
-    current, legacy = ({str(one) for one in _rights.reviews(rights(_releases.lookup(name)))} for name in ("26.7", "23.9"))
+    current, legacy = (
+        {str(one) for one in _rights.reviews(rights(_releases.lookup(name)))} for name in ("26.7", "23.9")
+    )
     one = "create ccruntimes.confidentialcontainers.org"
     assert one in legacy and one not in current
     assert "list ccruntimes.confidentialcontainers.org" in current, "an earlier stack has to be seen"
@@ -104,7 +106,11 @@ def test_somebody_else_can_be_given_the_rights() -> None:
     for item in bindings:
         assert item["subjects"] == [{"kind": "Group", "name": "on-call", "apiGroup": RBAC}]
     assert documents(CURRENT, "rbac-deployer.yml", subjects=who) == documents(CURRENT, "rbac-deployer.yml")
-    for wrong in ({"writer": []}, {"reader": [{"kind": "Group"}]}, {"reader": [{"kind": "ServiceAccount", "name": "a"}]}):
+    for wrong in (
+        {"writer": []},
+        {"reader": [{"kind": "Group"}]},
+        {"reader": [{"kind": "ServiceAccount", "name": "a"}]},
+    ):
         with pytest.raises(KatagpuError):
             _rbac.files(CURRENT, subjects=wrong)
 
@@ -156,7 +162,9 @@ def test_where_others_decide_too_each_right_is_asked_for() -> None:
     cluster = api(version="v1.35.0")
     answer = ask_current(cluster, workload_namespace="default")
     assert "permissions" not in ids(answer)
-    assert posts(cluster).count("selfsubjectaccessreviews") == len(_rights.asked(CURRENT, _rights.places(CURRENT, {}, "default"), "deploy"))
+    assert posts(cluster).count("selfsubjectaccessreviews") == len(
+        _rights.asked(CURRENT, _rights.places(CURRENT, {}, "default"), "deploy")
+    )
     assert answer["permissions"]["bind clusterroles.rbac.authorization.k8s.io gpu-operator"] is True
 
 
