@@ -51,6 +51,9 @@ def product_strings() -> list[tuple[str, str]]:
             name = str(path.relative_to(product.REPOSITORY))
             if path.suffix == ".py":
                 found += [(name, text) for text in product.code_strings(path)]
+            # The manifests with our rights are made from the release data, and a test compares them.
+            elif path.parent.name == "files" and path.name.startswith("rbac-"):
+                continue
             elif path.suffix in (".yml", ".yaml") and path != RELEASES and path.name != "argument_specs.yml":
                 found += [(name, text) for text in product.strings(product.load(path))]
     return found
@@ -134,7 +137,7 @@ def test_every_yaml_file_parses(folder: str) -> None:
     files = [path for path in (product.REPOSITORY / folder).rglob("*") if path.suffix in (".yml", ".yaml")]
     assert files
     for path in files:
-        yaml.safe_load(path.read_text(encoding="utf-8"))
+        list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
 
 
 def test_the_guide_lists_every_finding() -> None:

@@ -172,7 +172,7 @@ def test_an_error_of_helm_is_shown_without_the_values(run: Runner, planted: Plan
         before = scene.crds()
         try:
             given = values(planted)
-            given["gpu_operator_values"]["operator"] = {"resources": {"limits": {"cpu": planted["wrong value"]}}}
+            given["gpu_operator_values"]["operator"] = {"imagePullPolicy": planted["wrong value"]}
             done = run("cluster", *LIMIT, vault=given)
         finally:
             _remove_operator(scene, before)

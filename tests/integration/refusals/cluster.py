@@ -116,7 +116,11 @@ CASES = (
         "a user that may only read, and no Secrets",
         _reader,
         blocks=blocks("permissions"),
-        says=("patch nodes", "create customresourcedefinitions.apiextensions.k8s.io", "read helm gpu-operator"),
+        says=(
+            "patch nodes, namespaces",
+            "create pods/eviction, customresourcedefinitions.apiextensions.k8s.io",
+            "read helm gpu-operator",
+        ),
     ),
     Case(
         "api_unreachable",
