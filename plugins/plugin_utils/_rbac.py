@@ -110,17 +110,17 @@ def text(file: str, title: str, objects: Iterable[tuple[list[list[str]], Json]])
     """YAML with the reason before each rule."""
     parts = [f"# {title}\n# {_TITLES[file]}\n"]
     for reasons, item in objects:
-        head = {key: value for key, value in item.items() if key != "rules"}
-        parts.append("---\n" + _dump(head))
+        head = {key: value for key, value in item.items() if key not in ("rules", "subjects")}
+        parts.append("---\n" + str(yaml.safe_dump(head, sort_keys=False, width=_WIDTH)))
+        if "subjects" in item:
+            # Indented, as linters want it.
+            listed = yaml.safe_dump(item["subjects"], sort_keys=False, width=_WIDTH)
+            parts.append("subjects:\n" + "".join(f"  {line}\n" for line in listed.splitlines()))
         if "rules" in item:
             parts.append("rules:\n")
             for why, rule in zip(reasons, item["rules"], strict=True):
                 parts.append("".join(f"  # {line}\n" for line in why) + _indented(rule))
     return "".join(parts)
-
-
-def _dump(value: Any) -> str:
-    return str(yaml.safe_dump(value, sort_keys=False, width=_WIDTH))
 
 
 def _indented(rule: Mapping[str, Any]) -> str:

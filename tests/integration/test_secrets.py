@@ -93,9 +93,10 @@ class Runner:
         return done
 
     def _written(self) -> list[Path]:
-        """Reports, logs, temporary files; not the credentials of the lab, nor the disk of etcd."""
+        """Reports, logs, temporary files; not the credentials of the lab, the disk of etcd, and what the API server logs of its
+        own answers."""
         places = [self.folder / "report", self.temporary, lab.STATE, lab.REPOSITORY / ".build" / "tests"]
-        own = ("kubeconfig", "tokens", "controlplane", "bin")
+        own = ("kubeconfig", "tokens", "controlplane", "bin", "audit")
         return [
             path
             for place in places
