@@ -97,8 +97,8 @@ def manifests(
         api = {"apiVersion": f"{GROUP}/v1"}
         objects.append(
             (
-                [why for why, _ in content],
-                {**api, "kind": kind, "metadata": meta, "rules": [rule for _, rule in content]},
+                [reasons for reasons, _rule in content],
+                {**api, "kind": kind, "metadata": meta, "rules": [rule for _reasons, rule in content]},
             )
         )
         ref = {"apiGroup": GROUP, "kind": kind, "name": role}
@@ -107,25 +107,28 @@ def manifests(
 
 
 def text(file: str, title: str, objects: Iterable[tuple[list[list[str]], Json]]) -> str:
-    """YAML with the reason before each rule."""
-    parts = [f"# {title}\n# {_TITLES[file]}\n"]
+    """A list in one document of YAML, with the reason before each rule."""
+    parts = [f"---\n# {title}\n# {_TITLES[file]}\napiVersion: v1\nkind: List\nitems:\n"]
     for reasons, item in objects:
         head = {key: value for key, value in item.items() if key not in ("rules", "subjects")}
-        parts.append("---\n" + str(yaml.safe_dump(head, sort_keys=False, width=_WIDTH)))
+        lines = _lines(head)
         if "subjects" in item:
-            # Indented, as linters want it.
-            listed = yaml.safe_dump(item["subjects"], sort_keys=False, width=_WIDTH)
-            parts.append("subjects:\n" + "".join(f"  {line}\n" for line in listed.splitlines()))
+            lines += ["subjects:", *(f"  {line}" for line in _lines(item["subjects"]))]
         if "rules" in item:
-            parts.append("rules:\n")
+            lines.append("rules:")
             for why, rule in zip(reasons, item["rules"], strict=True):
-                parts.append("".join(f"  # {line}\n" for line in why) + _indented(rule))
+                lines += [f"  # {line}" for line in why] + _indented(rule)
+        parts.append("".join(f"  {'-' if not number else ' '} {line}\n" for number, line in enumerate(lines)))
     return "".join(parts)
 
 
-def _indented(rule: Mapping[str, Any]) -> str:
+def _lines(value: Any) -> list[str]:
+    return str(yaml.safe_dump(value, sort_keys=False, width=_WIDTH)).splitlines()
+
+
+def _indented(rule: Mapping[str, Any]) -> list[str]:
     lines = [line for key, value in rule.items() for line in _list(key, value)]
-    return "  - " + "\n    ".join(lines) + "\n"
+    return [f"  {'-' if not number else ' '} {line}" for number, line in enumerate(lines)]
 
 
 def _list(key: str, values: Sequence[str]) -> list[str]:

@@ -40,8 +40,8 @@ class Right:
 
     @property
     def attributes(self) -> dict[str, str]:
-        plain, _, group = self.resource.partition(".")
-        resource, _, subresource = plain.partition("/")
+        plain, _dot, group = self.resource.partition(".")
+        resource, _slash, subresource = plain.partition("/")
         found = {"group": group, "resource": resource, "subresource": subresource, "namespace": self.namespace}
         return {key: value for key, value in found.items() if value or key == "group"}
 
@@ -139,7 +139,7 @@ def covered(review: Review, rules: Iterable[Mapping[str, Any]]) -> bool:
 
 def as_rule(right: Right) -> dict[str, list[str]]:
     """In the form of RBAC."""
-    plain, _, group = right.resource.partition(".")
+    plain, _dot, group = right.resource.partition(".")
     names = {"resourceNames": list(right.names)} if right.names else {}
     return {"apiGroups": [group], "resources": [plain], "verbs": list(right.verbs), **names}
 

@@ -24,7 +24,8 @@ def rights(release: dict[str, Any], **given: str) -> list[_rights.Right]:
 
 
 def documents(release: dict[str, Any], file: str, **options: Any) -> list[dict[str, Any]]:
-    return [one for one in yaml.safe_load_all(_rbac.files(release, **options)[file]) if one]
+    items: list[dict[str, Any]] = yaml.safe_load(_rbac.files(release, **options)[file])["items"]
+    return items
 
 
 def rules(items: list[dict[str, Any]], namespace: str) -> list[dict[str, Any]]:
