@@ -25,6 +25,8 @@ CRDS = "customresourcedefinitions.apiextensions.k8s.io"
 # Helm replaces the objects of a failed release, which is an update, and deletes what a newer chart no longer has.
 _CHART_VERBS = ("get", "create", "patch", "update", "delete")
 _OBJECT_VERBS = ("get", "create", "patch")
+# All Jobs of the charts are hooks, which Helm makes anew each time, waits for and deletes.
+_HOOK_VERBS = ("get", "list", "watch", "create", "delete")
 
 
 @dataclass(frozen=True)
@@ -214,19 +216,18 @@ def _part(data: Mapping[str, Any], part: str, space: str, name: str) -> Iterator
     why = f"objects of the chart {part.replace('_', '-')}" if helm else "objects of the CoCo operator"
     yield Right(DEPLOY, ("get", "patch"), "namespaces", "allows privileged pods in it", names=(space,))
     for kind in creates["kinds"]:
-        yield Right(DEPLOY, verbs, kind, why, space)
+        yield Right(DEPLOY, _HOOK_VERBS if kind == "jobs.batch" else verbs, kind, why, space)
     for kind in creates["cluster_kinds"]:
         yield Right(DEPLOY, verbs, kind, why)
     yield from _access(verbs, space, why, named("roles"), named("cluster_roles"), named("cluster_role_bindings"))
-    yield Right(DEPLOY, ("list", "watch"), "deployments.apps", "waits for the operator", space)
+    if "deployments.apps" in creates["kinds"]:
+        yield Right(DEPLOY, ("list", "watch"), "deployments.apps", "waits for the operator", space)
     yield Right(DEPLOY, ("list", "watch"), "daemonsets.apps", "waits for the operands", space)
     yield Right(DEPLOY, ("list",), "events", "why an operand does not start", space)
     if helm:
         yield Right(
             DEPLOY, ("get", "list", "create", "update", "delete"), "secrets", "Helm keeps its releases there", space
         )
-        if "jobs.batch" in creates["kinds"]:
-            yield Right(DEPLOY, ("list", "watch"), "jobs.batch", "Helm waits for the hooks of the chart", space)
         yield Right(DEPLOY, ("get", "delete"), "pods", "operands that are replaced or end on a drained node", space)
     if part == "gpu_operator":
         yield Right(DEPLOY, ("get", "create"), CRDS, "Helm installs the CRDs of the chart")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,10 @@ from ansible_collections.katagpu.cluster.plugins.plugin_utils import _charts, _r
 from tests.integration import lab
 from tests.integration.refusals.case import baseline, inventory
 from tests.lab.controlplane import rights
-from tests.lab.scene import CHARTS, Scene
+from tests.lab.scene import CHARTS, UPSTREAM, Scene
 
 READER, DEPLOYER = rights.USERS
+PLAYBOOK = lab.REPOSITORY / "tests" / "integration" / "playbooks" / "apply_manifests.yml"
 SHIPPED = lab.REPOSITORY / "roles" / "preflight" / "files"
 CURRENT, LEGACY = _releases.lookup("26.7"), _releases.lookup("23.9")
 
@@ -170,7 +172,42 @@ def test_the_questions_can_be_answered_with_yes() -> None:
     assert may(DEPLOYER, "create", "pods", "--subresource=eviction", "-n", "other")
 
 
-# Helm
+# Helm, and manifests
+
+
+NEWER = """
+import sys, yaml
+items = [one for one in yaml.safe_load_all(sys.stdin) if one]
+for one in items:
+    one["metadata"].setdefault("annotations", {})["example.com/newer"] = "yes"
+print(yaml.safe_dump_all(items))
+"""
+
+
+def test_manifests_of_an_operator_are_applied_and_changed(tmp_path: Path) -> None:
+    """All of them, also those that the role applies only when the operator runs."""
+    folder = UPSTREAM / "coco-operator-v0.7.0" / "config"
+    with Scene(tmp_path) as scene:
+        before = scene.crds()
+        try:
+            for labels in ({}, {"example.com/newer": "yes"}):
+                content = {
+                    "resources": [
+                        os.path.relpath(folder / part, tmp_path) for part in ("release", "samples/ccruntime/default")
+                    ],
+                    "labels": [{"pairs": labels}] if labels else [],
+                }
+                (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+                done, _ = run(str(PLAYBOOK), tmp_path, DEPLOYER, "-e", f"manifests={tmp_path}")
+                assert done.returncode == 0 and done.changed["localhost"], done.output
+        finally:
+            # The namespace stays, with the rights in it.
+            built = yaml.safe_load_all(lab.kubectl("kustomize", str(tmp_path)))
+            kept = ("Namespace", "CustomResourceDefinition", "CcRuntime")
+            rest = tmp_path / "rest.yaml"
+            rest.write_text(yaml.safe_dump_all(one for one in built if one["kind"] not in kept), encoding="utf-8")
+            lab.kubectl("delete", "-f", str(rest), "--ignore-not-found")
+            scene.remove_crds(before)
 
 
 def helm(*arguments: str) -> str:
@@ -198,11 +235,16 @@ def test_helm_installs_repairs_changes_and_removes(
     file = tmp_path / "values.json"
     file.write_text(json.dumps(values), encoding="utf-8")
     rest = [str(CHARTS / chart), "-n", namespace, "-f", str(file), "--no-hooks"]
+    # As if a newer chart had something else to say of every object.
+    newer = tmp_path / "newer"
+    newer.write_text(f"#!{sys.executable}\n{NEWER}", encoding="utf-8")
+    newer.chmod(0o755)
     with Scene(tmp_path) as scene:
         before = scene.crds()
         try:
             helm("install", name, *rest)
             helm("upgrade", name, *rest, "--force")
+            helm("upgrade", name, *rest, "--post-renderer", str(newer))
             helm("upgrade", name, *rest, "--set", "nfd.enabled=false")
         finally:
             helm("uninstall", name, "-n", namespace, "--no-hooks")

@@ -38,7 +38,8 @@ def uncovered(release: Mapping[str, Any], part: str, objects: Iterable[Mapping[s
             continue
         space = "" if kind in _CLUSTER else where.namespaces[part]
         rules = [_rights.as_rule(right) for right in held if right.namespace in ("", space)]
-        for verb in ("get", "create") if kind == "CustomResourceDefinition" else ("get", "create", "patch"):
+        hook = "helm.sh/hook" in (item["metadata"].get("annotations") or {})
+        for verb in ("get", "create") if hook or kind == "CustomResourceDefinition" else ("get", "create", "patch"):
             wanted = _rights.Right(_rights.DEPLOY, (verb,), resource(kind, item["apiVersion"]), "", space, (name,))
             if not _rights.covered(_rights.reviews([wanted])[0], rules):
                 found.append(f"{verb} {kind} {name}")
