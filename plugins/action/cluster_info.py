@@ -96,13 +96,13 @@ def inform(
     named: dict[str, Any] = {name: dict(entry or {}) for name, entry in (arguments.get("nodes") or {}).items()}
     where = _rights.places(release, arguments, str(arguments.get("workload_namespace") or ""))
     places = {part: where.namespaces.get(part, "") for part in _rights.PARTS}
-    plain = {places["coco_operator"]} - {""}
     wanted_helm = arguments.get("helm") or []
-    spaces = {*where.all, *(arguments.get("namespaces") or [])} - plain
+    of_manifests = {places["coco_operator"]} - {""}
+    spaces = {places["gpu_operator"], places["kata_deploy"], *(arguments.get("namespaces") or [])} - {""}
     spaces |= {str(item["namespace"]) for item in wanted_helm if item.get("namespace")}
     access = str(arguments.get("access") or "deploy")
     needed = _rights.asked(release, where, access) if arguments.get("permissions", True) else []
-    read = _cluster_read.read(api, spaces, needed, plain)
+    read = _cluster_read.read(api, spaces, needed, of_manifests)
     selector = arguments.get("kata_selector") or {}
     facts = _cluster_read.facts_of(read, selector)
     raw_helm = [item for space in read["namespaces"] for item in _helm.latest(read["raw"].get(f"helm {space}", ()))]

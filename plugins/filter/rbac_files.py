@@ -31,7 +31,7 @@ options:
     type: dict
     default: {}
   workload_namespace:
-    description: Namespace of the sample workload. Nothing means that none is run.
+    description: Namespace of the sample workload. Nothing means that none is run, and then there is no C(rbac-workload.yml).
     type: str
     default: default
   subjects:

@@ -51,12 +51,12 @@ HELM_RELEASE = "katagpu.io/helm-"
 
 
 def read(
-    api: Api, namespaces: Iterable[str], wanted: Sequence[Review] = (), without_helm: Iterable[str] = ()
+    api: Api, namespaces: Iterable[str], wanted: Sequence[Review] = (), of_manifests: Iterable[str] = ()
 ) -> dict[str, Any]:
     """One entry for each reader; what may not be read is named in C(denied) and is empty. C(wanted) are rights to ask for.
-    In the namespaces C(without_helm) Services are read and no Secrets."""
-    spaces = sorted({*namespaces, *without_helm})
-    plain = set(without_helm) - set(namespaces)
+    Secrets, where Helm keeps its releases, are read in C(namespaces), and Services in those C(of_manifests)."""
+    by_helm, by_manifests = set(namespaces), set(of_manifests)
+    spaces = sorted(by_helm | by_manifests)
     readers: dict[str, Callable[[], Any]] = {
         "version": lambda: api.get("/version"),
         "nodes": lambda: list_all(api, "/api/v1/nodes"),
@@ -76,9 +76,9 @@ def read(
         readers[f"namespace {space}"] = _getter(api, f"/api/v1/namespaces/{space}")
         readers[f"daemonsets {space}"] = _lister(api, f"/apis/apps/v1/namespaces/{space}/daemonsets")
         readers[f"deployments {space}"] = _lister(api, f"/apis/apps/v1/namespaces/{space}/deployments")
-        if space in plain:
+        if space in by_manifests:
             readers[f"services {space}"] = _lister(api, f"/api/v1/namespaces/{space}/services")
-        else:
+        if space in by_helm:
             query = {"labelSelector": _helm.SELECTOR}
             readers[f"helm {space}"] = _lister(api, f"/api/v1/namespaces/{space}/secrets", query)
     denied: list[str] = []

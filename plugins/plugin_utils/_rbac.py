@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -107,9 +108,10 @@ def manifests(
 
 
 def text(file: str, title: str, objects: Iterable[tuple[list[list[str]], Json]]) -> str:
-    """A list in one document of YAML, with the reason before each rule."""
+    """A list in one document of YAML, with the reason before each rule. What comes out of an inventory is no plain text for YAML."""
     parts = [f"---\n# {title}\n# {_TITLES[file]}\napiVersion: v1\nkind: List\nitems:\n"]
-    for reasons, item in objects:
+    for reasons, tagged in objects:
+        item = json.loads(json.dumps(tagged))
         head = {key: value for key, value in item.items() if key not in ("rules", "subjects")}
         lines = _lines(head)
         if "subjects" in item:
@@ -143,12 +145,14 @@ def files(
     subjects: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
 ) -> dict[str, str]:
     """Contents by the name of the file. C(given) has namespaces and names that are not those of the release, C(subjects) who
-    gets the rights of the C(reader) and of the C(deployer) in place of their service accounts."""
+    gets the rights of the C(reader) and of the C(deployer) in place of their service accounts. Without C(workload_namespace)
+    nobody gets rights for a sample workload, and there is no file for it."""
     where = _rights.places(release, given or {}, workload_namespace)
     wanted = _rights.rights(release, where)
     bound = _subjects(subjects or {})
     title = f"Rights for katagpu.cluster with the release {release['name']}, as the playbook katagpu.cluster.rbac writes them."
-    return {file: text(file, title, manifests(wanted, file, where.all, bound.get(SETS[file][0], ()))) for file in SETS}
+    made = {file: manifests(wanted, file, where.all, bound.get(SETS[file][0], ())) for file in SETS}
+    return {file: text(file, title, objects) for file, objects in made.items() if objects}
 
 
 def _subjects(given: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, list[Json]]:

@@ -16,12 +16,13 @@ _TELLING = 6
 
 
 def texts(value: Any) -> set[str]:
-    """All texts of a structure that are long enough to tell something."""
+    """All texts and numbers of a structure that are long enough to tell something."""
     if isinstance(value, Mapping):
         return {text for inner in value.values() for text in texts(inner)}
     if isinstance(value, (list, tuple)):
         return {text for inner in value for text in texts(inner)}
-    return {value} if isinstance(value, str) and len(value) >= _TELLING else set()
+    text = str(value) if isinstance(value, (str, int, float)) else ""
+    return {text} if len(text) >= _TELLING else set()
 
 
 def without(shown: str, secrets: Iterable[str]) -> str:

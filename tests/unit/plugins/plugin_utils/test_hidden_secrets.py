@@ -37,6 +37,12 @@ def test_an_error_says_what_there_is_to_say() -> None:
     assert _helm.error_text({"stderr": "kata is true"}, VALUES) == "Helm failed: kata is true"
 
 
+def test_a_number_may_be_a_password_and_a_switch_is_none() -> None:
+    values = {"driver": {"token": 1234567890, "port": 8080, "enabled": True}}
+    told = _helm.error_text({"stderr": "Error: 1234567890 is no text, port 8080, enabled True"}, values)
+    assert told == "Helm failed: Error: (hidden) is no text, port 8080, enabled True"
+
+
 def test_a_text_within_another_hides_both() -> None:
     assert _secrets.without("password-1 password-12", {"password-1", "password-12"}) == "(hidden) (hidden)"
 

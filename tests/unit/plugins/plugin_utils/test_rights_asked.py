@@ -12,10 +12,11 @@ import yaml
 
 from ansible_collections.katagpu.cluster.plugins.module_utils._errors import KatagpuError
 from ansible_collections.katagpu.cluster.plugins.plugin_utils import _rbac, _releases, _rights
-from tests.unit.assess_cluster import CURRENT, api, ask_current, ids
+from tests.unit.assess_cluster import CURRENT, api, ask, ask_current, ids
 
 RELEASES = _releases.load()
 INSTALLABLE = _releases.installable(RELEASES)
+LEGACY = _releases.lookup("23.9")
 RBAC = "rbac.authorization.k8s.io"
 
 
@@ -97,6 +98,12 @@ def test_names_and_namespaces_of_the_inventory_count() -> None:
     names = {name for rule in rules(items, "nvidia") if "bind" in rule["verbs"] for name in rule["resourceNames"]}
     assert "one-node-feature-discovery" in names and "kata-deploy-role" in names
     assert not any("pods/log" in rule["resources"] for space in spaces for rule in rules(items, space or ""))
+
+
+def test_without_a_sample_workload_nobody_gets_rights_for_it() -> None:
+    files = _rbac.files(CURRENT, workload_namespace="")
+    assert set(files) == {"rbac-reader.yml", "rbac-deployer.yml"}
+    assert not any("pods/log" in text for text in files.values())
 
 
 def test_somebody_else_can_be_given_the_rights() -> None:
@@ -212,3 +219,28 @@ def test_new_namespaces_are_a_right_only_where_one_is_missing() -> None:
     assert "create namespaces" in ask_current(cluster)["permissions"]
     there = {f"/api/v1/namespaces/{name}": {"metadata": {"name": name}} for name in ("gpu-operator", "kata-system")}
     assert "create namespaces" not in ask_current(api(version="v1.35.0", **there))["permissions"]
+
+
+def read(cluster: Any, kind: str) -> set[str]:
+    """The namespaces in which it was listed."""
+    return {path.split("/")[4] for method, path in cluster.calls if method == "GET" and path.endswith(f"/{kind}")}
+
+
+def test_secrets_are_read_where_helm_has_its_releases_and_nowhere_else() -> None:
+    legacy = api()
+    ask(legacy)
+    assert read(legacy, "secrets") == {"gpu-operator"}
+    assert read(legacy, "services") == {"confidential-containers-system"}
+    current = api(version="v1.35.0")
+    ask_current(current)
+    assert (read(current, "secrets"), read(current, "services")) == ({"gpu-operator", "kata-system"}, set())
+
+
+def test_two_parts_may_be_in_one_namespace() -> None:
+    """The rights for both are asked for there, and what is read for both is read there."""
+    given = {"gpu_operator_namespace": "stack", "coco_operator_namespace": "stack"}
+    shared = api()
+    ask(shared, **given)
+    assert read(shared, "secrets") == read(shared, "services") == {"stack"}
+    asked = {str(one) for one in _rights.asked(LEGACY, _rights.places(LEGACY, given), "verify")}
+    assert {"list secrets in stack", "list services in stack"} <= asked
