@@ -69,6 +69,23 @@ def test_nothing_banned(path: Path) -> None:
         assert not is_fixed_sleep(task), task["name"]
 
 
+def shows_what_others_keep(task: dict[str, Any]) -> bool:
+    """Environments of pods and values of charts may hold secrets. A pod that is asked for by name is ours."""
+    module = product.module_of(task)
+    if module == "kubernetes.core.helm":
+        shown = True
+    else:
+        asked = task.get("kubernetes.core.k8s_info") or {}
+        kinds = set(product.strings([asked.get("kind", ""), task.get("loop", [])]))
+        shown = bool(kinds & {"Pod", "Secret", "ConfigMap"}) and "name" not in asked
+    return shown and task.get("no_log") is not True
+
+
+@every_file
+def test_secrets_of_others_are_not_printed(path: Path) -> None:
+    assert [task["name"] for task in product.tasks(path) if shows_what_others_keep(task)] == []
+
+
 @every_file
 def test_roles_have_full_names(path: Path) -> None:
     for task in product.tasks(path):

@@ -29,10 +29,13 @@ def environment(folder: Path) -> dict[str, str]:
     (package / "journal.py").write_text(_MODULE, encoding="utf-8")
     (package / "daemon.py").write_text("def booted():\n    return True\n", encoding="utf-8")
     path = os.pathsep.join(part for part in (str(package.parent), os.environ.get("PYTHONPATH", "")) if part)
-    return {"PYTHONPATH": path, "KATAGPU_TEST_JOURNAL": str(folder / "journal.log")}
+    return {"PYTHONPATH": path, "KATAGPU_TEST_JOURNAL": str(log(folder))}
+
+
+def log(folder: Path) -> Path:
+    """What was logged; missing where no module ran."""
+    return folder / "journal.log"
 
 
 def text(folder: Path) -> str:
-    """What was logged; nothing where no module ran."""
-    log = folder / "journal.log"
-    return log.read_text(encoding="utf-8") if log.exists() else ""
+    return log(folder).read_text(encoding="utf-8") if log(folder).exists() else ""

@@ -25,6 +25,7 @@ REASONS = {
     "list events": "only when something does not become ready in time",
     "get configmaps in kube-system": "only on a cluster of kubeadm",
     "patch configmaps in kube-system": "only on a cluster of kubeadm",
+    "list jobs.batch": "only by a Helm that is older than the lab's, which watches with all that is there",
 }
 
 # The API server asks itself for these while it handles what is on the right.

@@ -13,11 +13,12 @@ import itertools
 import json
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.integration import guest_changes, lab, snapshot
+from tests.integration import canaries, guest_changes, lab, snapshot
 from tests.integration import rights as granted
 from tests.integration.expected import (
     ACCEPTED,
@@ -366,14 +367,40 @@ def test_who_may_only_read_can_verify_it() -> None:
     assert data["counts"]["checks_failed"] == 0 and data["counts"]["checks_passed"] > 0  # type: ignore[index]
 
 
-def test_nobody_was_refused_anything() -> None:
-    """And nobody is an administrator: what these users did is in the log of the API server."""
-    usage = granted.usage(rights.audit_log())
-    assert usage.calls > 100
-    assert [str(call) for call in usage.refused] == []
-
-
 def test_check_mode_on_a_converged_cluster_is_quiet() -> None:
     run = site("--check", "--diff")
     assert run.returncode == 0, run.output
     assert not any(run.changed.values()), run.recap
+
+
+# In the journal, and in files; -D skip leaves pipes and sockets alone.
+LOOK = (
+    f"(journalctl --no-pager -o cat; grep -rahE -D skip '{canaries.PATTERN}' /etc /root /home /run /tmp /var/log /var/tmp"
+    f" /var/lib/katagpu /var/lib/kubelet 2>/dev/null) | grep -aoE '{canaries.PATTERN}|Invoked with' | sort | uniq -c"
+)
+
+
+def test_secrets_of_the_charts_are_on_no_host_and_in_no_report(tmp_path: Path) -> None:
+    """As in test_secrets.py, where Helm gets them too; here modules run on real hosts and log to their journals."""
+    planted, searched = canaries.Planted(), canaries.Searched()
+    given = tmp_path / "given.json"
+    given.write_text(json.dumps(canaries.chart_values(planted)), encoding="utf-8")
+    run = site("--check", "--diff", "-vvv", "-e", f"@{given}")
+    searched.output_without(planted, run.output)
+    searched.files_without(planted, [path for path in REPORT.parent.rglob("*") if path.is_file()])
+    # Without these values nothing is to be done, as above.
+    assert run.returncode != 0 or run.changed["localhost"] > 0, run.output
+    for machine in MACHINES:
+        seen = lab.guest(machine, LOOK)
+        print(f"{machine}: {' '.join(seen.split())}")
+        assert "Invoked with" in seen and "canary-" not in seen, seen
+    print(searched)
+
+
+def test_nobody_was_refused_anything() -> None:
+    """And nobody is an administrator: what these users did is in the log of the API server."""
+    usage = granted.usage(rights.audit_log())
+    used = len(usage.grants) - len(usage.unused)
+    print(f"{usage.calls} calls, {len(usage.refused)} refused; {used} of {len(usage.grants)} rights used here")
+    assert usage.calls > 100
+    assert [str(call) for call in usage.refused] == []

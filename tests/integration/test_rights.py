@@ -8,11 +8,12 @@ The control plane runs alone. What needs nodes is in the end-to-end tests, which
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -217,6 +218,13 @@ def helm(*arguments: str) -> str:
     return done.stdout
 
 
+def impersonating_helm(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """By the administrator in the place of the deployer, because what the deployer is refused counts as a mistake of ours."""
+    who = ["--kubeconfig", str(lab.STATE / "kubeconfig"), "--kube-as-user", rights.ACCOUNTS[DEPLOYER]]
+    command = [str(lab.STATE / "bin" / "helm"), *who, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
 def cases() -> Iterator[tuple[str, str, str, dict[str, Any]]]:
     for release in (CURRENT, LEGACY):
         part = release["gpu_operator"]
@@ -227,7 +235,9 @@ def cases() -> Iterator[tuple[str, str, str, dict[str, Any]]]:
         yield f"kata-deploy-{part['chart_version']}", part["name"], part["namespace"], values
 
 
-@pytest.mark.parametrize(("chart", "name", "namespace", "values"), cases(), ids=["26.7", "23.9", "kata", "kata-jobs"])
+@pytest.mark.parametrize(
+    ("chart", "name", "namespace", "values"), list(cases()), ids=["26.7", "23.9", "kata", "kata-jobs"]
+)
 def test_helm_installs_repairs_changes_and_removes(
     chart: str, name: str, namespace: str, values: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -255,6 +265,63 @@ def test_helm_installs_repairs_changes_and_removes(
                     if item["metadata"]["name"].startswith(prefix):
                         lab.kubectl("delete", kind, item["metadata"]["name"])
     assert name not in helm("list", "-n", namespace, "-o", "json")
+
+
+@contextlib.contextmanager
+def changed_rights(change: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]) -> Iterator[None]:
+    """The ClusterRole of the deployer with other rules for a while."""
+    role = lab.kubectl_json("get", "clusterrole", DEPLOYER)
+    before = role["rules"]
+    lab.kubectl("patch", "clusterrole", DEPLOYER, "--type=merge", "-p", json.dumps({"rules": change(before)}))
+    try:
+        yield
+    finally:
+        lab.kubectl("patch", "clusterrole", DEPLOYER, "--type=merge", "-p", json.dumps({"rules": before}))
+
+
+def without(verb: str, rules: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{**rule, "verbs": kept} for rule in rules if (kept := [one for one in rule["verbs"] if one != verb])]
+
+
+def only_by_name(rules: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """As if a name could be given to what is being created."""
+    names = CURRENT["gpu_operator"]["creates"]["cluster_roles"]
+    (group,) = {rule["apiGroups"][0] for rule in rules if "escalate" in rule["verbs"]}
+    named = {"apiGroups": [group], "resources": ["clusterroles"], "resourceNames": names, "verbs": ["escalate"]}
+    return [*without("escalate", rules), named]
+
+
+NOT_HELD = "is attempting to grant RBAC permissions not currently held"
+
+
+# Both are as good as an administrator's rights, so there has to be a reason for each.
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda rules: rules, ""),
+        (lambda rules: without("escalate", rules), NOT_HELD),
+        (only_by_name, NOT_HELD),
+        (lambda rules: without("bind", rules), NOT_HELD),
+    ],
+    ids=["all of them", "without escalate", "escalate by name", "without bind"],
+)
+def test_the_operator_cannot_be_installed_without_the_widest_rights(
+    change: Callable[[list[dict[str, Any]]], list[dict[str, Any]]], told: str, tmp_path: Path
+) -> None:
+    part = CURRENT["gpu_operator"]
+    file = tmp_path / "values.json"
+    file.write_text(json.dumps(part["values"]), encoding="utf-8")
+    chart = CHARTS / f"gpu-operator-{part['chart_version']}"
+    with Scene(tmp_path) as scene:
+        before = scene.crds()
+        scene.callback(scene.remove_crds, before)
+        scene.callback(
+            lab.lab, "helm", "uninstall", part["name"], "-n", part["namespace"], "--no-hooks", "--ignore-not-found"
+        )
+        with changed_rights(change):
+            words = [part["name"], str(chart), "-n", part["namespace"], "-f", str(file), "--no-hooks"]
+            done = impersonating_helm("install", *words)
+    assert (done.returncode != 0) is bool(told) and told in done.stderr, done.stderr
 
 
 def test_an_operator_that_wants_more_than_its_own_roles_is_refused(tmp_path: Path) -> None:

@@ -11,10 +11,8 @@ ANSIBLE_DISPLAY_ARGS_TO_STDOUT, which has Ansible print the arguments of all tas
 
 from __future__ import annotations
 
-import base64
 import json
 import os
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,7 +20,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.integration import journal, lab
+from tests.integration import canaries, journal, lab
+from tests.integration.canaries import Planted, Searched
 from tests.integration.refusals.case import KATA, baseline, inventory
 from tests.lab.controlplane import rights
 from tests.lab.scene import UPSTREAM, Scene
@@ -32,21 +31,6 @@ from tests.unit.host_stages import ready
 
 DEPLOYER = rights.USERS[1]
 PLAYBOOKS = lab.REPOSITORY / "tests" / "integration" / "playbooks"
-
-
-class Planted:
-    """Texts by where they were planted."""
-
-    def __init__(self) -> None:
-        self.texts: dict[str, str] = {}
-
-    def __getitem__(self, where: str) -> str:
-        return self.texts.setdefault(where, f"canary-{secrets.token_hex(8)}")
-
-    def found_in(self, content: str) -> list[str]:
-        """Also as Kubernetes and JSON would write them."""
-        forms = {where: (text, base64.b64encode(text.encode()).decode()) for where, text in self.texts.items()}
-        return [where for where, texts in forms.items() if any(text in content for text in texts)]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -61,6 +45,11 @@ def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         lab.lab("down")
 
 
+@pytest.fixture(scope="module")
+def searched() -> Searched:
+    return Searched()
+
+
 @pytest.fixture
 def planted() -> Planted:
     return Planted()
@@ -69,8 +58,8 @@ def planted() -> Planted:
 class Runner:
     """Runs playbooks and looks through everything that they leave."""
 
-    def __init__(self, folder: Path, planted: Planted) -> None:
-        self.folder, self.planted = folder, planted
+    def __init__(self, folder: Path, planted: Planted, searched: Searched) -> None:
+        self.folder, self.planted, self.searched = folder, planted, searched
         self.hosts = inventory(folder)
         token = json.loads(rights.kubeconfig_of(DEPLOYER).read_text(encoding="utf-8"))["users"][0]["user"]["token"]
         planted.texts["token of the kubeconfig"] = token
@@ -84,11 +73,8 @@ class Runner:
         environment = {**journal.environment(self.folder), "TMPDIR": str(self.temporary)}
         words = [*arguments, "-e", f"@{secret}", "-vvv", "--diff"]
         done = lab.playbook(playbook, *words, inventory=file, environment=environment)
-        assert self.planted.found_in(done.output) == [], _around(done.output, self.planted)
-        assert self.planted.found_in(journal.text(self.folder)) == []
-        for path in self._written():
-            content = path.read_bytes().decode("utf-8", "replace")
-            assert self.planted.found_in(content) == [], path
+        self.searched.output_without(self.planted, done.output)
+        self.searched.files_without(self.planted, self._written())
         assert "Traceback" not in done.output
         return done
 
@@ -96,8 +82,9 @@ class Runner:
         """Reports, logs, temporary files; not the credentials of the lab, the disk of etcd, and what the API server logs of its
         own answers."""
         places = [self.folder / "report", self.temporary, lab.STATE, lab.REPOSITORY / ".build" / "tests"]
+        logged = [path for path in [journal.log(self.folder)] if path.exists()]
         own = ("kubeconfig", "tokens", "controlplane", "bin", "audit")
-        return [
+        return logged + [
             path
             for place in places
             for path in place.rglob("*")
@@ -105,26 +92,14 @@ class Runner:
         ]
 
 
-def _around(output: str, planted: Planted) -> str:
-    lines = output.splitlines()
-    hits = [number for number, line in enumerate(lines) if planted.found_in(line)]
-    return "\n".join(line[:600] for number in hits[:3] for line in lines[max(0, number - 3) : number + 1])
-
-
 @pytest.fixture
-def run(tmp_path: Path, planted: Planted) -> Runner:
-    return Runner(tmp_path, planted)
+def run(tmp_path: Path, planted: Planted, searched: Searched) -> Runner:
+    return Runner(tmp_path, planted, searched)
 
 
 def values(planted: Planted) -> dict[str, Any]:
-    """Where the charts take secrets: environments of operands, addresses with an account in them, pull secrets by name."""
     return {
-        "gpu_operator_values": {
-            "toolkit": {"env": [{"name": "NGC_API_KEY", "value": planted["environment of an operand"]}]},
-            "driver": {"imagePullSecrets": [planted["name of a pull secret"]]},
-            "node-feature-discovery": {"worker": {"config": {"token": planted["value of a subchart"]}}},
-        },
-        "kata_deploy_values": {"env": {"hostOS": f"https://me:{planted['password of a proxy']}@proxy.example.com"}},
+        **canaries.chart_values(planted),
         "gpu_operator_timeout_seconds": 5,
         # Nobody acts on the nodes here, so they never become eligible.
         "katagpu_protect_ineligible": True,
@@ -243,3 +218,20 @@ def test_of_a_secret_among_manifests_nothing_is_shown(
     run.hosts["all"]["vars"] |= {**given, "katagpu_kubeconfig": str(lab.STATE / "kubeconfig")}
     done = run(str(PLAYBOOKS / "secrets_of_manifests.yml"), *arguments)
     assert "Build the manifests" in done.output and "Apply the objects" in done.output, done.output
+
+
+def test_of_the_pods_of_others_nothing_is_shown(run: Runner, planted: Planted, tmp_path: Path) -> None:
+    meta = {"name": "theirs", "namespace": "default"}
+    env = [{"name": "DB_PASSWORD", "value": planted["environment of somebody's pod"]}]
+    spec = {"nodeName": KATA[0], "containers": [{"name": "main", "image": "registry.invalid/app", "env": env}]}
+    with Scene(tmp_path) as scene:
+        scene.create({"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec})
+        done = run(str(PLAYBOOKS / "secrets_of_pods.yml"), "--check")
+    assert done.returncode == 0, done.output
+    assert "Look for its pods" in done.output and "List what a drain must respect" in done.output
+    assert "default/theirs" in done.output, "a bare pod is an obstacle"
+
+
+def test_much_was_searched(searched: Searched) -> None:
+    print(searched)
+    assert len(searched.texts) >= 30 and searched.runs >= 10 and searched.files >= 50
