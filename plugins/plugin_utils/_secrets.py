@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 HIDDEN = "(hidden)"
 # Shorter texts are words such as true or kata, and to take them out of a message would leave nothing to read.
 _TELLING = 6
+_ACCOUNT = re.compile(r"://[^/@\s]+@")
 
 
 def texts(value: Any) -> set[str]:
@@ -26,8 +28,8 @@ def texts(value: Any) -> set[str]:
 
 
 def without(shown: str, secrets: Iterable[str]) -> str:
-    """Also where they are written as in JSON or as in a Secret."""
+    """Also where they are written as in JSON or as in a Secret. Accounts in addresses are never shown."""
     for text in sorted(secrets, key=len, reverse=True):
         for form in (text, json.dumps(text)[1:-1], base64.b64encode(text.encode()).decode(), " ".join(text.split())):
             shown = shown.replace(form, HIDDEN)
-    return shown
+    return _ACCOUNT.sub(f"://{HIDDEN}@", shown)

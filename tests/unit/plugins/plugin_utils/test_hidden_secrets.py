@@ -43,6 +43,22 @@ def test_a_number_may_be_a_password_and_a_switch_is_none() -> None:
     assert told == "Helm failed: Error: (hidden) is no text, port 8080, enabled True"
 
 
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        (
+            "GET https://me:pass@charts.example.com/index.yaml: 401",
+            "GET https://(hidden)@charts.example.com/index.yaml: 401",
+        ),
+        ("oci://token@registry.example.com/a", "oci://(hidden)@registry.example.com/a"),
+        ("https://example.com/a@b", "https://example.com/a@b"),
+        ("at https://example.com to me@example.com", "at https://example.com to me@example.com"),
+    ],
+)
+def test_an_account_in_an_address_is_never_shown(said: str, shown: str) -> None:
+    assert _secrets.without(said, ()) == shown
+
+
 def test_a_text_within_another_hides_both() -> None:
     assert _secrets.without("password-1 password-12", {"password-1", "password-12"}) == "(hidden) (hidden)"
 
