@@ -201,7 +201,7 @@ def _nodes() -> Iterator[Right]:
     yield Right(DEPLOY, ("get",), "pods", "whether an evicted pod has gone")
     yield Right(DEPLOY, ("create",), "pods/eviction", "drains nodes")
     yield Right(DEPLOY, ("list",), "poddisruptionbudgets.policy", "what a drain must respect")
-    yield Right(DEPLOY, ("list",), "events", "why a node is not ready", "default")
+    yield Right(DEPLOY, ("list", "create"), "events", "why a node is not ready; tells of its maintenance", "default")
     yield Right(DEPLOY, ("list", "watch"), "runtimeclasses.node.k8s.io", "waits for the classes")
     yield Right(DEPLOY, ("list", "watch"), "clusterpolicies.nvidia.com", "waits for the GPU Operator")
 
