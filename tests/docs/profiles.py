@@ -71,7 +71,7 @@ Messages of the refusals
 ------------------------
 """
 WAITING = """\
-{names} have a test whose run has not been kept yet; ``make test`` chooses among the others.
+Not kept yet is a run of {names}; ``make test`` chooses among the others.
 """
 STATES = {
     "open": "",
