@@ -356,3 +356,8 @@ def test_types_of_the_plain_result(tmp_path: Path) -> None:
         "reason": result["reason"],
         "remedy": result["remedy"],
     }
+
+
+def test_a_group_of_one_function_is_merged_by_nothing() -> None:
+    devices = [device.having(iommu_group=str(index)) for index, device in enumerate(switch())]
+    assert isolation.merges(devices) == {}

@@ -75,7 +75,10 @@ def test_a_gate_is_never_set_on_a_kubelet_that_may_not_know_it(tmp_path: Path) -
     assert answer["plan"]["kubelet"]["config"] == {"runtimeRequestTimeout": "20m"}
     assert kubelet(answer)["kubelet_version"]["severity"] == "warn"
     old = assess(tmp_path / "b", KUBEADM, version="v1.26.3")
-    assert "has no feature gate KubeletPodResourcesGet" in kubelet(old)["D03"]["fact"] and old["summary"]["blocked"]
+    assert (
+        "v1.26.3 and has no feature gate KubeletPodResourcesGet" in kubelet(old)["D03"]["fact"]
+        and old["summary"]["blocked"]
+    )
 
 
 def test_confidential_classes_need_one_more_gate(tmp_path: Path) -> None:

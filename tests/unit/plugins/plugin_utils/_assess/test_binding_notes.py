@@ -70,6 +70,14 @@ def test_a_driver_that_the_device_plugin_does_not_know(
     assert ids(judge(host, tmp_path / "b", release=CURRENT, cluster_node=LABELLED, accepted=accepted)) == []
 
 
+def test_each_gpu_is_looked_at(tmp_path: Path) -> None:
+    """The first is on a driver that the plugin takes, the second is not."""
+    second = {**gpu(group="13", device="2342", driver="nvgrace-gpu-vfio-pci"), "address": "0000:b3:00.0"}
+    host = ready(gpu(group="12", driver="vfio-pci"), second, files=ALIASES)
+    answer = judge(host, tmp_path, release=CURRENT, cluster_node=LABELLED)
+    assert [item["device"] for item in found(answer, "B07")] == ["0000:b3:00.0"]
+
+
 def below_a_port(able: str = PORT, allowed: str = "1", **files: str) -> dict[str, Any]:
     """Power resources of ACPI (_PR3) at a port, as on a board for gamers; a server has none."""
     port = {"address": PORT, "class": "060400", "vendor": "8086", "device": "347a", "driver": "pcieport"}

@@ -167,6 +167,12 @@ def test_what_runs_decides_which_distribution_it_is() -> None:
     assert decide(left_over, WANTED).distribution == "rke2"
 
 
+@pytest.mark.parametrize("path", [("failSwapOn",), ("featureGates",), ("featureGates", "A", "B")])
+def test_only_gates_are_truth_values_of_an_argument(path: tuple[str, ...]) -> None:
+    with pytest.raises(KatagpuError, match="cannot be given to the kubelet of k3s or RKE2"):
+        arguments.render([(path, True)])
+
+
 def test_rke2_and_k3s_get_a_file_of_our_own() -> None:
     decision = decide(rancher({RKE2: ""}), WANTED)
     assert (decision.distribution, decision.unit) == ("rke2", "rke2-agent.service")
