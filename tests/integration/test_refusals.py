@@ -8,29 +8,22 @@ The control plane runs alone: what a node reports is put there, and nothing acts
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.docs.refusals import PAGE, block, heading
-from tests.integration import lab
+from tests.integration import bare
 from tests.integration.refusals import CASES
-from tests.integration.refusals.case import Case, baseline, messages_of, produce, record, runs
+from tests.integration.refusals.case import Case, messages_of, produce, record, runs
 from tests.lab.scene import Scene
 
 
 @pytest.fixture(scope="module", autouse=True)
 def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    if not os.environ.get("KATAGPU_KEEP_LAB"):
-        lab.lab("down")
-    lab.lab("cluster-up", "--bare")
-    with Scene(tmp_path_factory.mktemp("baseline")) as scene:
-        baseline(scene)
+    with bare.control_plane(tmp_path_factory.mktemp("baseline")):
         yield
-    if not os.environ.get("KATAGPU_KEEP_LAB"):
-        lab.lab("down")
 
 
 @pytest.fixture

@@ -21,8 +21,8 @@ import pytest
 import yaml
 
 from ansible_collections.katagpu.cluster.plugins.plugin_utils import _charts, _releases
-from tests.integration import lab
-from tests.integration.refusals.case import baseline, inventory
+from tests.integration import bare, lab
+from tests.integration.refusals.case import inventory
 from tests.lab.controlplane import rights
 from tests.lab.scene import CHARTS, UPSTREAM, Scene
 
@@ -34,14 +34,8 @@ CURRENT, LEGACY = _releases.lookup("26.7"), _releases.lookup("23.9")
 
 @pytest.fixture(scope="module", autouse=True)
 def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    if not os.environ.get("KATAGPU_KEEP_LAB"):
-        lab.lab("down")
-    lab.lab("cluster-up", "--bare")
-    with Scene(tmp_path_factory.mktemp("baseline")) as scene:
-        baseline(scene)
+    with bare.control_plane(tmp_path_factory.mktemp("baseline")):
         yield
-    if not os.environ.get("KATAGPU_KEEP_LAB"):
-        lab.lab("down")
 
 
 def run(playbook: str, folder: Path, user: str, *arguments: str) -> tuple[lab.PlaybookRun, dict[str, Any]]:

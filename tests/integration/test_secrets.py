@@ -20,9 +20,9 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.integration import canaries, journal, lab
+from tests.integration import bare, canaries, journal, lab
 from tests.integration.canaries import Planted, Searched
-from tests.integration.refusals.case import KATA, baseline, inventory
+from tests.integration.refusals.case import KATA, inventory
 from tests.lab.controlplane import rights
 from tests.lab.scene import UPSTREAM, Scene
 from tests.unit import machines
@@ -35,14 +35,8 @@ PLAYBOOKS = lab.REPOSITORY / "tests" / "integration" / "playbooks"
 
 @pytest.fixture(scope="module", autouse=True)
 def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    if not os.environ.get("KATAGPU_KEEP_LAB"):
-        lab.lab("down")
-    lab.lab("cluster-up", "--bare")
-    with Scene(tmp_path_factory.mktemp("baseline")) as scene:
-        baseline(scene)
+    with bare.control_plane(tmp_path_factory.mktemp("baseline")):
         yield
-    if not os.environ.get("KATAGPU_KEEP_LAB"):
-        lab.lab("down")
 
 
 @pytest.fixture(scope="module")
