@@ -48,9 +48,8 @@ def assess(view: HostView) -> Answer:
     absent = [*view.desired.kernel_arguments_absent]
     if view.desired.iommu_blacklist_argument and view.desired.blacklist:
         present.append(f"modprobe.blacklist={','.join(view.desired.blacklist)}")
-    wanted = _wanted(view, answer, needs["wanted_arguments"])
-    present = [*wanted, *present]
-    absent = [*needs["contradicting_arguments"], *_overridden(view, wanted), *absent]
+    present = [*_wanted(view, answer, needs["wanted_arguments"]), *present]
+    absent = [*needs["contradicting_arguments"], *absent]
     besides = confidential.arguments(view)
     present, absent = [*present, *besides.present], [*absent, *besides.absent]
     asked_present = [*view.desired.kernel_arguments_present, *besides.present]
@@ -108,13 +107,6 @@ def _wanted(view: HostView, answer: Answer, texts: list[str]) -> list[str]:
     return [
         token.text for token in wanted if token.key not in own and (token.key in needed or token.key not in dropped)
     ]
-
-
-def _overridden(view: HostView, wanted: list[str]) -> list[str]:
-    """The kernel takes the last one, but whoever reads the command line later should not find both."""
-    keys = {token.key for token in map(tokens.token, wanted) if "on" in _items(token)}
-    running = tokens.parse(str(view.part("boot").get("running") or "")).kernel_tokens
-    return list(dict.fromkeys(token.text for token in running if token.key in keys and token.value == "off"))
 
 
 def _items(token: tokens.Token) -> list[str]:
